@@ -1,0 +1,75 @@
+"""Python sessions that keep their state: each in its own process, with top-level await.
+
+::
+
+    async with stateroom.Session() as session:
+        result = await session.run("import asyncio; await asyncio.sleep(0.1); 6 * 7")
+        result.value  # 42
+
+Names are loaded when first used: a worker process imports this package too and needs few of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import EngineConfig as EngineConfig
+    from .config import SessionConfig as SessionConfig
+    from .engine.async_executor import AsyncExecutor as AsyncExecutor
+    from .engine.compiler import ExecutionMode as ExecutionMode
+    from .engine.namespace import NamespaceManager as NamespaceManager
+    from .errors import Busy as Busy
+    from .errors import ExecutionError as ExecutionError
+    from .errors import SessionBroken as SessionBroken
+    from .errors import SessionClosed as SessionClosed
+    from .errors import StateroomError as StateroomError
+    from .errors import WorkerStartError as WorkerStartError
+    from .protocol.messages import ErrorInfo as ErrorInfo
+    from .protocol.messages import InputMessage as InputMessage
+    from .protocol.messages import OutputMessage as OutputMessage
+    from .session.blocking_client import BlockingSession as BlockingSession
+    from .session.blocking_client import open_session as open_session
+    from .session.cancellation import CancelOutcome as CancelOutcome
+    from .session.execution import ExecutionResult as ExecutionResult
+    from .session.session import Session as Session
+    from .session.session import SessionInfo as SessionInfo
+
+_HOMES = {
+    "AsyncExecutor": "engine.async_executor",
+    "BlockingSession": "session.blocking_client",
+    "Busy": "errors",
+    "CancelOutcome": "session.cancellation",
+    "EngineConfig": "config",
+    "ErrorInfo": "protocol.messages",
+    "ExecutionError": "errors",
+    "ExecutionMode": "engine.compiler",
+    "ExecutionResult": "session.execution",
+    "InputMessage": "protocol.messages",
+    "NamespaceManager": "engine.namespace",
+    "OutputMessage": "protocol.messages",
+    "Session": "session.session",
+    "SessionBroken": "errors",
+    "SessionClosed": "errors",
+    "SessionConfig": "config",
+    "SessionInfo": "session.session",
+    "StateroomError": "errors",
+    "WorkerStartError": "errors",
+    "open_session": "session.blocking_client",
+}
+
+__all__ = list(_HOMES)  # noqa: PLE0605 - the keys are the public names
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

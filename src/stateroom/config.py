@@ -1,0 +1,132 @@
+"""All settings, frozen, with their units in their names.
+
+A value comes from, in this order: the keyword given, the environment variable
+``STATEROOM_<NAME>`` (the field's name in capitals, read when the object is made), the default.
+Sets and tuples are given in the environment as comma-separated words, booleans as 0/1.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+import msgspec
+
+from .errors import ConfigError
+
+__all__ = ["EngineConfig", "SessionConfig"]
+
+ENV_PREFIX = "STATEROOM_"
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A frozen struct whose defaults can be overridden by the environment."""
+
+    not_from_env: ClassVar[frozenset[str]] = frozenset({"env", "engine"})
+
+    @classmethod
+    def load(cls, **given: Any) -> Any:
+        """Build from keywords, then the environment, then the defaults.
+
+        Raises :class:`ConfigError` with the variable or field that cannot be read.
+        """
+        values: dict[str, Any] = {}
+        for field in msgspec.structs.fields(cls):
+            variable = ENV_PREFIX + field.name.upper()
+            if field.name in given or variable not in os.environ or field.name in cls.not_from_env:
+                continue
+            text: Any = os.environ[variable]
+            if "[" in str(field.type):  # tuple[str, ...]
+                text = [word.strip() for word in text.split(",") if word.strip()]
+            try:
+                values[field.name] = msgspec.convert(text, field.type, strict=False)
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"{variable}={os.environ[variable]!r}: {error}") from None
+        try:
+            return cls(**values, **given)
+        except TypeError as error:
+            raise ConfigError(f"{cls.__name__}: {error}") from None
+
+
+class EngineConfig(_Settings, frozen=True, kw_only=True):
+    """How code is compiled and run; travels to the worker when it starts."""
+
+    tla_timeout_s: float | None = None
+    """Time limit of one cell with top-level await, inside the engine; None for none."""
+
+    code_cache_size: int = 256
+    """Compiled cells kept, least recently used out first; 0 turns the cache off."""
+    ast_cache_size: int = 64
+    """Transformed trees of the fallback wrapper kept; 0 turns the cache off."""
+    source_cache_size: int = 4096
+    """Cells whose source tracebacks and ``inspect.getsource`` can show."""
+    history_size: int = 1000
+    """Results kept in ``Out`` and sources in ``In``; 0 keeps none."""
+
+    enable_def_await_rewrite: bool = False
+    """Fallback wrapper: turn a ``def`` that contains ``await`` into ``async def``."""
+    enable_async_lambda_helper: bool = False
+    """Fallback wrapper: turn a zero-argument lambda that contains ``await`` into an async function."""
+    enable_symtable_hoisting: bool = False
+    """Fallback wrapper: bind safe, unconditional top-level imports and functions first."""
+
+    enable_blocking_detection: bool = True
+    """Look for blocking calls before a cell runs, so that the loop moves at once."""
+    enable_overshadow_guard: bool = True
+    """A name that the user bound to something else (``requests = object()``) does not count."""
+    require_import_for_module_calls: bool = True
+    """Only names that really are, or are about to be, modules count as modules."""
+    warn_on_blocking: bool = False
+    """Say on the worker's log which call made a cell blocking."""
+    blocking_modules: tuple[str, ...] = ()
+    """Modules all of whose calls block, besides the built-in list."""
+    blocking_methods: tuple[str, ...] = ()
+    """Further blocking calls, as ``module.function`` or ``module.Class.method``."""
+
+    takeover_after_s: float = 0.004
+    """How long a synchronous cell may hold the loop still before the companion thread runs it."""
+    loop_lag_warning_s: float = 0.1
+    """A loop that stood still for longer is counted and its line named."""
+
+    max_repr_chars: int = 1_000_000
+    """Longer texts of a value are cut, with a note."""
+    repr_timeout_s: float = 2.0
+    """A value whose ``repr`` takes longer is shown without it."""
+    max_value_bytes: int = 1 << 30
+    """Larger plain values are not sent; the ``repr`` is."""
+    max_error_chars: int = 100_000
+    """Longer traceback texts are cut in the middle."""
+
+
+class SessionConfig(_Settings, frozen=True, kw_only=True):
+    """How a session starts, watches and ends its worker."""
+
+    python: str | None = None
+    """The interpreter to run; None for the one that runs the session. It must have stateroom installed."""
+    python_version: str | None = None
+    """The ``major.minor`` that the worker must have; None for the session's own, "any" for no check."""
+    cwd: str | None = None
+    """The worker's working folder; None for the session's own."""
+    env: dict[str, str] | None = None
+    """The worker's whole environment; None for the session's own."""
+    engine: EngineConfig = EngineConfig()
+    """How the worker compiles and runs code."""
+
+    start_timeout_s: float = 30.0
+    """From spawn to the worker's Ready."""
+    close_grace_s: float = 2.0
+    """From the Shutdown message, or end of the transport, to SIGKILL."""
+    cancel_resend_s: float = 0.01
+    """First pause before the cancel signal is sent again; doubles up to 50 times this."""
+    cancel_grace_s: float = 3.0
+    """From ``cancel()`` until a cell that does not end is given up."""
+    heartbeat_interval_s: float = 2.0
+    """Between the worker's signs of life; 0 for none."""
+    input_timeout_s: float | None = None
+    """Time limit for the answer to ``input()``; None waits for ever."""
+    max_frame_bytes: int = (1 << 31) - 1
+    """Largest frame that either end sends or accepts."""
+    max_outbox_bytes: int = 1 << 20
+    """Output that the worker holds for a slow client before ``print`` waits."""
+    stderr_tail_bytes: int = 16_384
+    """How much of the worker's own stderr is kept for error messages."""

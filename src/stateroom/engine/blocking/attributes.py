@@ -1,0 +1,192 @@
+"""What an attribute of a value is, read without running user code."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+from ..telemetry import Telemetry
+from .lookup import MISSING, class_names, dict_of_class, is_class, is_module, module_value, mro_of, own_dict
+from .read_bytecode import is_coroutine_function
+from .rules import PackageRules, Rules
+from .tables import FOLLOWED_PACKAGES
+from .values import Class, Dotted, Instance, Items, Live, Method, Reference
+
+__all__ = ["Attributes"]
+
+_COMPUTED = frozenset({property, types.GetSetDescriptorType})
+_ADDING = frozenset({"append", "add", "appendleft"})
+
+
+class Attributes:
+    """Follows attributes for one walk. ``replaced`` are those that the cell itself sets."""
+
+    def __init__(self, rules: Rules, telemetry: Telemetry) -> None:
+        self._rules = rules
+        self._telemetry = telemetry
+        self._replaced: dict[tuple[int, str], Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Attributes: {len(self._replaced)} replaced>"
+
+    def of(self, value: Any, name: str) -> Any:
+        """The value of ``value.name``; None if it cannot be known."""
+        kind = type(value)
+        if kind is Live:
+            return self._of_live(value, name)
+        if kind is Dotted:
+            return Dotted(f"{value.path}.{name}")
+        if kind is Instance:
+            return self._of_instance(value, name)
+        if kind is Class:
+            return self._of_class(value, name)
+        if kind is Reference:
+            return self._of_reference(value, name)
+        if kind is Items:
+            return Method(name, value) if name in _ADDING else Method("items", value)
+        return None
+
+    def set(self, value: Any, name: str, assigned: Any) -> None:
+        """``value.name = assigned``, for the rest of this walk."""
+        if type(value) is Instance:
+            value.attributes[name] = assigned
+        elif type(value) is Class:
+            value.attributes[name] = assigned
+        elif type(value) is Live:
+            self._replaced[id(value.value), name] = assigned
+
+    def of_super(self, value: Any, name: str) -> Any:
+        """``super().name`` where ``value`` is the object that the method was called on."""
+        if type(value) is Instance and type(value.cls) is Class:
+            return self._of_bases(value.cls, name, value)
+        if type(value) is Instance and value.cls is not None:
+            return self.member(value.cls, name, value, after_first=True)
+        if type(value) is Live and not is_class(value.value):
+            return self.member(type(value.value), name, value, after_first=True)
+        return None
+
+    def member(self, cls: type, name: str, owner: Any, *, after_first: bool = False) -> Any:
+        """An attribute that ``owner`` has from its class.
+
+        The first class of the MRO that has rules for the name, or that is the user's and
+        defines it, decides.
+        """
+        known: PackageRules | None = None
+        defined: Any = MISSING
+        for base in mro_of(cls)[1 if after_first else 0 :]:
+            module, class_name = class_names(base)
+            rules = None if module == "builtins" else self._rules.of_module(module)
+            raw = dict_of_class(base).get(name, MISSING)
+            if rules is not None:
+                known = known or rules
+                blocking = rules.method(module, class_name, name)
+                if blocking is not None:
+                    return None if is_coroutine_function(raw) else Reference(rules, name, blocking)
+                if defined is MISSING:
+                    defined = raw
+            elif raw is not MISSING and defined is MISSING:
+                return _bind(raw, owner, cls)
+        return None if known is None else self._harmless(known, name, defined)
+
+    def _harmless(self, rules: PackageRules, name: str, raw: Any) -> Any:
+        """A member of a class with rules that does not block itself."""
+        followed = rules.package in FOLLOWED_PACKAGES
+        if raw is MISSING:
+            if followed:
+                return Reference(rules, name, rules.methods.get(name))
+            self._telemetry.missed_attribute_chain += 1
+            return None
+        if type(raw) in _COMPUTED:
+            return Instance(rules) if followed else None
+        if type(raw) is types.MemberDescriptorType or is_coroutine_function(raw):
+            return None
+        return Reference(rules, name, None)
+
+    def _of_live(self, live: Live, name: str) -> Any:
+        value = live.value
+        if self._replaced:
+            replaced = self._replaced.get((id(value), name), MISSING)
+            if replaced is not MISSING:
+                return replaced
+        if is_module(value):
+            return self._of_module(value, name)
+        if is_class(value):
+            return self.member(value, name, None)
+        attributes = own_dict(value)
+        if attributes is not None:
+            own = attributes.get(name, MISSING)
+            if own is not MISSING:
+                return Live(own)
+        return self.member(type(value), name, live)
+
+    def _of_module(self, module: Any, name: str) -> Any:
+        found = module_value(module, name)
+        if found is not MISSING:
+            return Live(found)
+        own_name = module_value(module, "__name__")
+        if type(own_name) is not str:
+            return None
+        path = f"{own_name}.{name}"
+        loaded = sys.modules.get(path)
+        if loaded is not None:
+            return Live(loaded)
+        return Dotted(path) if self._rules.of_module(own_name) is not None else None
+
+    def _of_instance(self, value: Instance, name: str) -> Any:
+        if name in value.attributes:
+            return value.attributes[name]
+        if type(value.cls) is Class:
+            return self._of_class(value.cls, name, value)
+        if value.cls is not None:
+            return self.member(value.cls, name, value)
+        rules = value.rules
+        if rules is None:
+            return None
+        if value.class_name:
+            return Reference(rules, name, rules.method(rules.package, value.class_name, name))
+        return Reference(rules, name, rules.methods.get(name))
+
+    def _of_class(self, cls: Class, name: str, owner: Any = None) -> Any:
+        found = cls.attributes.get(name, MISSING)
+        if found is not MISSING:
+            return found if owner is None else Method(found, owner)
+        return self._of_bases(cls, name, owner)
+
+    def _of_bases(self, cls: Class, name: str, owner: Any) -> Any:
+        for base in cls.bases:
+            found = None
+            if type(base) is Class:
+                found = self._of_class(base, name, owner)
+            elif type(base) is Live and is_class(base.value):
+                found = self.member(base.value, name, owner)
+            elif type(base) is Dotted:
+                rules, _, class_name = self._rules.dotted(base.path)
+                blocking = rules.method(rules.package, class_name, name) if rules else None
+                found = Reference(rules, name, blocking) if rules else None
+            if found is not None:
+                return found
+        return None
+
+    def _of_reference(self, value: Reference, name: str) -> Any:
+        if value.rules.package in FOLLOWED_PACKAGES:
+            return Reference(value.rules, name, value.rules.methods.get(name))
+        self._telemetry.missed_attribute_chain += 1
+        return None
+
+
+def _bind(raw: Any, owner: Any, cls: type) -> Any:
+    """What a class attribute becomes when it is read through ``owner`` (None: the class itself)."""
+    kind = type(raw)
+    if kind is types.FunctionType:
+        return Live(raw) if owner is None else Method(Live(raw), owner)
+    if kind is staticmethod:
+        return Live(raw.__func__)
+    if kind is classmethod:
+        return Method(Live(raw.__func__), Live(cls))
+    if kind is types.MemberDescriptorType and type(owner) is Live:
+        try:
+            return Live(raw.__get__(owner.value))
+        except AttributeError:
+            return None
+    return None if kind in _COMPUTED else Live(raw)

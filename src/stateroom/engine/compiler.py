@@ -1,0 +1,316 @@
+"""From the text of a cell to code objects, with the meaning the text has in a Python module.
+
+The text is parsed once, with ``PyCF_ALLOW_TOP_LEVEL_AWAIT``, and that one tree is compiled in two
+parts: all but a final expression in ``exec`` mode, the final expression in ``eval`` mode so that
+its value is kept. Whether a part has to be awaited is read off its ``CO_COROUTINE`` flag.
+"""
+
+from __future__ import annotations
+
+import __future__
+
+import ast
+import enum
+import re
+from collections.abc import Callable
+from types import CodeType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .cache import CodeCache
+    from .fallback import FallbackTransformer
+    from .sources import SourceCache
+
+__all__ = ["CompiledCell", "Compiler", "ExecutionMode"]
+
+CO_COROUTINE = 0x80
+CO_ASYNC_GENERATOR = 0x200
+FUTURE_FLAGS = sum(
+    feature.compiler_flag
+    for feature in (getattr(__future__, name) for name in __future__.all_feature_names)
+    if feature.compiler_flag > 0xFFFF  # older ones share their bits with other meanings
+)
+
+_INDENT = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*([ \t]+)[^\s#]")
+_CONTINUED = re.compile(r"(?:[ \t\f]|\\\n)*;")
+_SURELY_NO_PARSER_WARNING = re.compile(r"(?!.*[0-9.][a-zA-Z])[^\\\n;=]+")
+
+
+class ExecutionMode(enum.StrEnum):
+    """How a cell is run."""
+
+    TOP_LEVEL_AWAIT = "top_level_await"
+    """It awaits at the top level: a coroutine on the running loop."""
+    ASYNC_DEF = "async_def"
+    """It defines async functions, and runs synchronously."""
+    SIMPLE_SYNC = "simple_sync"
+    """Plain code."""
+    BLOCKING_SYNC = "blocking_sync"
+    """Synchronous code that is known to block: the loop has to go on elsewhere."""
+    UNKNOWN = "unknown"
+    """It does not compile."""
+
+
+class CompiledCell:
+    """The code of one cell under one filename. Not to be changed once made."""
+
+    __slots__ = (
+        "body",
+        "codes",
+        "defines_async",
+        "filename",
+        "future_flags",
+        "is_coroutine",
+        "is_wrapped",
+        "last",
+        "quiet",
+        "sites",
+        "source",
+    )
+
+    def __init__(
+        self,
+        source: str,
+        filename: str,
+        body: CodeType | None,
+        last: CodeType | None,
+        *,
+        quiet: bool = False,
+        future_flags: int = 0,
+        sites: object | None = None,
+        is_wrapped: bool = False,
+    ) -> None:
+        self.source = source
+        """The normalised text, as :mod:`linecache` has it."""
+        self.filename = filename
+        self.body = body
+        """``exec`` code of everything but the final expression, or None."""
+        self.last = last
+        """``eval`` code of the final expression, or None."""
+        self.quiet = quiet
+        """The final expression is followed by a semicolon: its value is not to be shown."""
+        self.future_flags = future_flags
+        """``from __future__`` features in force after this cell."""
+        self.sites = sites
+        """What the ``analyse`` function of the compiler made of the tree."""
+        self.is_wrapped = is_wrapped
+        """``body`` is the function of the fallback wrapper: see :func:`stateroom.engine.fallback.start`."""
+        self.codes = frozenset(code for code in (body, last) if code is not None)
+        """The cell's own top-level code objects, for whoever looks for its frames."""
+        self.is_coroutine = any(code.co_flags & CO_COROUTINE for code in self.codes)
+        """Some part has to be awaited."""
+        self.defines_async = any(map(_defines_async, self.codes))
+        """The cell has an ``async def`` somewhere."""
+
+    @property
+    def mode(self) -> ExecutionMode:
+        """How to run the cell, as far as its code alone can tell."""
+        if self.is_coroutine:
+            return ExecutionMode.TOP_LEVEL_AWAIT
+        return ExecutionMode.ASYNC_DEF if self.defines_async else ExecutionMode.SIMPLE_SYNC
+
+    def renamed(self, filename: str) -> CompiledCell:
+        """The same cell under another filename, in every code object; this one stays as it is."""
+        cell: CompiledCell = object.__new__(CompiledCell)
+        for name in CompiledCell.__slots__:
+            setattr(cell, name, getattr(self, name))
+        cell.filename = filename
+        cell.body = self.body and _renamed(self.body, filename)
+        cell.last = self.last and _renamed(self.last, filename)
+        cell.codes = frozenset(code for code in (cell.body, cell.last) if code is not None)
+        return cell
+
+    def __repr__(self) -> str:
+        quiet = " quiet" if self.quiet else ""
+        return f"<CompiledCell {self.filename!r} {self.mode.value} parts={len(self.codes)}{quiet}>"
+
+
+class Compiler:
+    """Compiles cells; keeps what one cell hands to the next (``from __future__`` features).
+
+    ``analyse`` is called with the whole tree of each new cell; its answer is kept in
+    :attr:`CompiledCell.sites`. ``fallback`` is asked about cells that the compiler refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        cache: CodeCache[CompiledCell],
+        sources: SourceCache,
+        analyse: Callable[[ast.Module], object] | None = None,
+        fallback: FallbackTransformer | None = None,
+    ) -> None:
+        self.cache = cache
+        self.sources = sources
+        self.future_flags = 0
+        self._analyse = analyse
+        self._fallback = fallback
+
+    def compile(self, source: str, filename: str) -> CompiledCell:
+        """Compile a cell; ``filename`` should name this run of it and no other.
+
+        Raises what CPython raises for this text: ``SyntaxError``, ``ValueError``,
+        ``RecursionError``, ``MemoryError`` or ``OverflowError``. Nothing of the cell has run then.
+        """
+        source = normalise(source)
+        self.sources.add(filename, source)  # first: a SyntaxWarning shows its line
+        key = (source, "exec", self.future_flags)
+        cell = self.cache.get(key)
+        if cell is None:
+            cell = self._compile_new(source, filename)
+            self.cache.put(key, cell)
+        elif cell.filename != filename:
+            cell = cell.renamed(filename)
+        self.future_flags |= cell.future_flags
+        return cell
+
+    def _compile_new(self, source: str, filename: str) -> CompiledCell:
+        flags = self.future_flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        try:
+            return self._compile_expression(source, filename, flags) or self._compile_tree(
+                source, filename, flags
+            )
+        except (RecursionError, MemoryError):
+            pass  # too deep for a tree, perhaps not for the compiler; outside of this context
+        except SyntaxError as error:
+            _add_text(error, source, filename)
+            raise
+        return _compile_text(source, filename, flags)
+
+    def _compile_expression(self, source: str, filename: str, flags: int) -> CompiledCell | None:
+        """A cell of one line that is an expression, without the detour over a tree."""
+        if self._analyse is not None or _SURELY_NO_PARSER_WARNING.fullmatch(source) is None:
+            return None
+        try:
+            last = compile(source, filename, "eval", flags, dont_inherit=True)
+        except SyntaxError:
+            return None
+        is_docstring = not last.co_names and isinstance(last.co_consts[0], str)
+        if is_docstring:
+            return None
+        return CompiledCell(source, filename, None, last, future_flags=flags & FUTURE_FLAGS)
+
+    def _compile_tree(self, source: str, filename: str, flags: int) -> CompiledCell:
+        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        try:
+            return compile_tree(tree, source, filename, flags, self._analyse)
+        except SyntaxError as error:
+            if self._fallback is None:
+                raise
+            cell = self._fallback.compile(error, tree, source, filename, flags)
+            if cell is None:
+                raise
+            return cell
+
+    def __repr__(self) -> str:
+        return f"<Compiler future_flags={self.future_flags:#x} {self.cache!r} {self.sources!r}>"
+
+
+def compile_tree(
+    tree: ast.Module,
+    source: str,
+    filename: str,
+    flags: int,
+    analyse: Callable[[ast.Module], object] | None = None,
+) -> CompiledCell:
+    """Compile a tree in two parts, the final expression apart. ``tree`` is left as it was."""
+    statements, final = tree.body, None
+    if statements and isinstance(statements[-1], ast.Expr):
+        final = statements[-1]
+    body = last = None
+    # A text alone is both: the value of the cell, and the docstring of a module.
+    head = statements[:-1] if final and not _is_docstring(statements) else statements
+    if head:
+        part = ast.Module(body=head, type_ignores=[])
+        body = compile(part, filename, "exec", flags, dont_inherit=True)
+        flags |= body.co_flags & FUTURE_FLAGS
+    if final:
+        last = compile(ast.Expression(final.value), filename, "eval", flags, dont_inherit=True)
+    return CompiledCell(
+        source,
+        filename,
+        body,
+        last,
+        quiet=final is not None and _is_quiet(final, source),
+        future_flags=flags & FUTURE_FLAGS,
+        sites=analyse(tree) if analyse else None,
+    )
+
+
+def _compile_text(source: str, filename: str, flags: int) -> CompiledCell:
+    """For trees too deep for Python objects: CPython's own way, which allows more depth.
+
+    A final expression after other statements has no value then.
+    """
+    body = last = None
+    try:
+        last = compile(source, filename, "eval", flags, dont_inherit=True)
+    except SyntaxError:
+        pass
+    if last is None:
+        body = compile(source, filename, "exec", flags, dont_inherit=True)
+        flags |= body.co_flags
+    return CompiledCell(source, filename, body, last, future_flags=flags & FUTURE_FLAGS)
+
+
+def normalise(source: str) -> str:
+    """The text as it is compiled: one kind of line end, no byte order mark, no common indentation."""
+    if "\r" in source:
+        source = source.replace("\r\n", "\n").replace("\r", "\n")
+    source = source.removeprefix("\ufeff")
+    found = _INDENT.match(source)
+    return source if found is None else _dedented(source, found[1])
+
+
+def _dedented(source: str, indent: str) -> str:
+    """Take ``indent`` off all lines, if all of them have it; comments and blank lines may not."""
+    lines = source.split("\n")
+    if not all(line.startswith(indent) or line.lstrip()[:1] in ("", "#") for line in lines):
+        return source
+    return "\n".join(line.removeprefix(indent) for line in lines)
+
+
+def _is_quiet(final: ast.Expr, source: str) -> bool:
+    """Is the final expression followed by a semicolon?"""
+    if ";" not in source or final.end_lineno is None or final.end_col_offset is None:
+        return False
+    tail = source.split("\n", final.end_lineno - 1)[-1]
+    line, newline, rest = tail.partition("\n")
+    line = line.encode(errors="surrogatepass")[final.end_col_offset :].decode(errors="surrogatepass")
+    return _CONTINUED.match(line + newline + rest) is not None
+
+
+def _is_docstring(statements: list[ast.stmt]) -> bool:
+    first = statements[0]
+    return (
+        len(statements) == 1
+        and isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+
+
+def _add_text(error: SyntaxError, source: str, filename: str) -> None:
+    """Add the line that CPython would have read from the file, had the cell been one."""
+    if error.text is not None or error.filename != filename or not error.lineno:
+        return
+    lines = source.split("\n", error.lineno)
+    if error.lineno <= len(lines):
+        error.text = lines[error.lineno - 1] + "\n"
+
+
+def _defines_async(code: CodeType) -> bool:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            is_async = constant.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR)
+            if (is_async and not constant.co_name.startswith("<")) or _defines_async(constant):
+                return True
+    return False
+
+
+def _renamed(code: CodeType, filename: str) -> CodeType:
+    constants = tuple(
+        _renamed(constant, filename) if isinstance(constant, CodeType) else constant
+        for constant in code.co_consts
+    )
+    return code.replace(co_filename=filename, co_consts=constants)

@@ -1,0 +1,1 @@
+"""What people and programs meet stateroom through: thin, each behind an extra of its own."""

@@ -1,0 +1,57 @@
+"""The page of memory in which a session names the execution that it wants cancelled.
+
+The session writes the number of the execution and of the attempt, then signals the worker; the
+worker's handler compares. So a cancel that arrives late finds another number and does nothing,
+and no byte has to travel through a transport that a busy worker may not be reading.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+import tempfile
+
+__all__ = ["CANCEL_SIGNAL_NAME", "CancelPage"]
+
+CANCEL_SIGNAL_NAME = "SIGURG"
+"""Ignored by default, so that one that comes too early or too late harms nobody; rarely used by programs."""
+
+_LAYOUT = struct.Struct("<QQ")
+
+
+class CancelPage:
+    """Shared between one session and its worker. ``fd`` is inherited by the worker."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._memory = mmap.mmap(fd, mmap.PAGESIZE)
+
+    @classmethod
+    def create(cls) -> CancelPage:
+        """Make a new page, all zero: no execution has the number 0."""
+        if sys.platform == "linux":
+            fd = os.memfd_create("stateroom-cancel")
+        else:
+            with tempfile.TemporaryFile() as file:
+                fd = os.dup(file.fileno())
+        os.ftruncate(fd, mmap.PAGESIZE)
+        return cls(fd)
+
+    def __repr__(self) -> str:
+        number, attempt = self.read() if not self._memory.closed else (0, 0)
+        return f"<CancelPage number={number} attempt={attempt}>"
+
+    def write(self, number: int, attempt: int) -> None:
+        """Ask for the end of execution ``number``; ``attempt`` counts from 1."""
+        self._memory[: _LAYOUT.size] = _LAYOUT.pack(number, attempt)
+
+    def read(self) -> tuple[int, int]:
+        """The number of the execution to cancel, and which attempt this is."""
+        return _LAYOUT.unpack_from(self._memory)  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Unmap, and close the descriptor."""
+        self._memory.close()
+        os.close(self.fd)

@@ -1,0 +1,225 @@
+"""The messages that cross between a session and its worker, as tagged msgspec structs.
+
+``ToWorker`` and ``ToSession`` are the two unions; nothing else crosses. A message with a large
+payload (output text, buffers of a value, a checkpoint) names it in ``attach``: the payload
+travels as raw bytes behind the message (see :mod:`stateroom.protocol.framing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from ..config import EngineConfig
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "ConfigureMessage",
+    "ErrorInfo",
+    "ErrorMessage",
+    "ExecuteMessage",
+    "FaultMessage",
+    "FrameInfo",
+    "HeartbeatMessage",
+    "InputMessage",
+    "InputResponseMessage",
+    "OutputMessage",
+    "ReadyMessage",
+    "ResultMessage",
+    "ShutdownMessage",
+    "ToSession",
+    "ToWorker",
+    "WarningMessage",
+]
+
+PROTOCOL_VERSION = 1
+
+Payload = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview] | None
+
+
+class _Message(msgspec.Struct, omit_defaults=True, kw_only=True, array_like=False):
+    """What all messages share. ``payload`` is the raw part of the frame, if there is one."""
+
+    @property
+    def payload(self) -> Payload:
+        """What to send behind the message: nothing, one buffer, or several that arrive as one."""
+        return None
+
+    def attach(self, payload: memoryview) -> None:
+        """Take the raw part of the frame that this message came in; it stays valid."""
+
+
+class FrameInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One level of a traceback; columns count characters from 0, lines from 1 (PEP 657)."""
+
+    filename: str
+    name: str
+    line: int | None = None
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+    source: str = ""
+
+
+class ErrorInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """An exception as data. ``text`` is what CPython would print for it."""
+
+    type: str
+    module: str = "builtins"
+    message: str = ""
+    text: str = ""
+    notes: list[str] = []
+    frames: list[FrameInfo] = []
+    cause: ErrorInfo | None = None
+    context: ErrorInfo | None = None
+    suppress_context: bool = False
+    group: list[ErrorInfo] | None = None
+    exit_status: int | None = None
+    """Of a worker that died: its exit status, if it exited."""
+    signal: int | None = None
+    """Of a worker that died: the signal that killed it."""
+
+
+# To the worker
+
+
+class ConfigureMessage(_Message, tag="configure"):
+    """The first message on a transport: who speaks, and the settings of this worker."""
+
+    protocol_version: int = PROTOCOL_VERSION
+    engine: EngineConfig = EngineConfig()
+    heartbeat_interval_s: float = 2.0
+    input_timeout_s: float | None = None
+    max_frame_bytes: int = (1 << 31) - 1
+    max_outbox_bytes: int = 1 << 20
+
+
+class ExecuteMessage(_Message, tag="execute"):
+    """Run one cell. ``number`` is what the cancel page names it by; it only grows."""
+
+    execution_id: str
+    number: int
+    code: str
+    filename: str | None = None
+    argv: list[str] | None = None
+
+
+class InputResponseMessage(_Message, tag="input_response"):
+    """The answer to an input request: text, or end of file, or a refusal with its reason."""
+
+    input_id: str
+    data: str | None = None
+    error: str | None = None
+
+
+class ShutdownMessage(_Message, tag="shutdown"):
+    """End now: cancel what runs, run atexit handlers, exit with status 0."""
+
+
+# To the session
+
+
+class ReadyMessage(_Message, tag="ready"):
+    """The worker takes cells from now on."""
+
+    protocol_version: int
+    python_version: str
+    pid: int
+
+
+class HeartbeatMessage(_Message, tag="heartbeat"):
+    """A sign of life from the worker's i/o thread."""
+
+    loop_lag_s: float = 0.0
+
+
+class OutputMessage(_Message, tag="output"):
+    """Text that a cell wrote. ``execution_id`` is the cell that wrote it, if that is known."""
+
+    stream: Literal["stdout", "stderr"] = "stdout"
+    execution_id: str | None = None
+    data: str = ""
+
+    def attach(self, payload: memoryview) -> None:
+        self.data = str(payload, "utf-8", "replace")
+
+
+class InputMessage(_Message, tag="input"):
+    """A cell asks for a line of text."""
+
+    input_id: str
+    execution_id: str | None = None
+    prompt: str = ""
+    password: bool = False
+
+
+class ResultMessage(_Message, tag="result", dict=True):
+    """A cell ended normally. ``value`` is encoded by :mod:`stateroom.protocol.values`.
+
+    ``buffers`` is no field, so it is not in the header: the sender sets it to what
+    ``encode_value`` kept out of ``value``, the receiver finds all of it as one view.
+    """
+
+    execution_id: str
+    mode: str
+    duration_s: float
+    value: bytes | None = None
+    repr: str | None = None
+    mime: dict[str, Any] = {}
+    notes: list[str] = []
+
+    @property
+    def buffers(self) -> Payload:
+        return self.__dict__.get("buffers")
+
+    @buffers.setter
+    def buffers(self, buffers: Payload) -> None:
+        self.__dict__["buffers"] = buffers
+
+    @property
+    def payload(self) -> Payload:
+        return self.buffers
+
+    def attach(self, payload: memoryview) -> None:
+        self.buffers = payload
+
+
+class ErrorMessage(_Message, tag="error"):
+    """A cell ended with an exception, or was cancelled, or was never begun."""
+
+    execution_id: str
+    error: ErrorInfo
+    mode: str = "unknown"
+    duration_s: float = 0.0
+    cancelled: bool = False
+    busy: bool = False
+
+
+class WarningMessage(_Message, tag="warning"):
+    """Something that a user of the session should know; ``fields`` is structured."""
+
+    event: str
+    execution_id: str | None = None
+    fields: dict[str, Any] = {}
+
+
+class FaultMessage(_Message, tag="fault"):
+    """The worker could not use something that it was sent."""
+
+    reason: str
+    fatal: bool = False
+
+
+ToWorker = ConfigureMessage | ExecuteMessage | InputResponseMessage | ShutdownMessage
+ToSession = (
+    ReadyMessage
+    | HeartbeatMessage
+    | OutputMessage
+    | InputMessage
+    | ResultMessage
+    | ErrorMessage
+    | WarningMessage
+    | FaultMessage
+)

@@ -1,0 +1,132 @@
+"""Sessions for code without asyncio: an event loop in a thread, and a session in it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .cancellation import CancelOutcome
+from .execution import ExecutionResult, InputCallback, OutputCallback
+from .session import Session, SessionInfo
+
+__all__ = ["BlockingSession", "open_session"]
+
+T = TypeVar("T")
+
+
+class BlockingSession:
+    """A :class:`Session` whose methods wait; use it as a context manager.
+
+    Callbacks are called in the session's own thread. ``KeyboardInterrupt`` during :meth:`run`
+    cancels the cell and is raised when it has ended; a second one does not wait.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._session = Session(**settings)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stateroom-session", daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<BlockingSession {self._session!r}>"
+
+    def __enter__(self) -> BlockingSession:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """As :meth:`Session.start`."""
+        self._thread.start()
+        try:
+            self._wait(self._session.start())
+        except BaseException:
+            self._stop()
+            raise
+
+    def close(self) -> None:
+        """As :meth:`Session.close`, and ends the thread."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._wait(self._session.close())
+        finally:
+            self._stop()
+
+    def run(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        check: bool = False,
+        on_output: OutputCallback | None = None,
+        on_input: InputCallback | None = None,
+        filename: str | None = None,
+        argv: list[str] | None = None,
+    ) -> ExecutionResult:
+        """As :meth:`Session.run`."""
+        running = self._submit(
+            self._session.run(
+                code,
+                timeout=timeout,
+                check=check,
+                on_output=on_output,
+                on_input=on_input,
+                filename=filename,
+                argv=argv,
+            )
+        )
+        try:
+            return running.result()
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def cancel(self) -> CancelOutcome:
+        """As :meth:`Session.cancel`; from any thread."""
+        return self._wait(self._session.cancel())
+
+    def restart(self) -> None:
+        """As :meth:`Session.restart`."""
+        self._wait(self._session.restart())
+
+    def input_response(self, input_id: str, text: str | None) -> None:
+        """As :meth:`Session.input_response`; from any thread."""
+
+        async def respond() -> None:
+            self._session.input_response(input_id, text)
+
+        self._wait(respond())
+
+    @property
+    def info(self) -> SessionInfo:
+        """As :attr:`Session.info`."""
+
+        async def read() -> SessionInfo:
+            return self._session.info
+
+        return self._wait(read())
+
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._submit(coroutine).result()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def open_session(**settings: Any) -> BlockingSession:
+    """A session for code without asyncio: ``with open_session() as session: session.run("x = 1")``.
+
+    Settings as for :class:`Session`.
+    """
+    return BlockingSession(**settings)

@@ -1,0 +1,248 @@
+"""One execution on the session's side, from ``run`` to its result."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ExecutionError
+from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
+from ..protocol.messages import (
+    ErrorInfo,
+    ErrorMessage,
+    ExecuteMessage,
+    InputMessage,
+    OutputMessage,
+    ResultMessage,
+    ToSession,
+)
+from ..protocol.values import decode_value
+
+__all__ = ["Execution", "ExecutionResult", "InputCallback", "OutputCallback"]
+
+OutputCallback = Callable[[OutputMessage], Any]
+InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
+
+STREAM_HIGH_WATER = 256
+"""Messages that ``execute`` holds for a slow consumer before the session stops reading."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ExecutionResult:
+    """What became of a cell. ``error`` is data; ``raise_for_error()`` makes it an exception."""
+
+    execution_id: str
+    value: Any = None
+    """The last expression's value, if it is plain data; see ``has_value``."""
+    has_value: bool = False
+    """Whether there is a plain value (None counts as one, if the cell had a last expression)."""
+    mime: dict[str, Any] = field(default_factory=dict)
+    """Representations of the value by MIME type."""
+    stdout: str = ""
+    stderr: str = ""
+    error: ErrorInfo | None = None
+    mode: str = "unknown"
+    duration_s: float = 0.0
+    """Compiling and running, in the worker, in seconds."""
+    cancelled: bool = False
+    """Whether the cell was ended by a cancel or a timeout."""
+    notes: list[str] = field(default_factory=list)
+    """What is missing from this result, and why."""
+    repr_text: str | None = None
+
+    @property
+    def repr(self) -> str | None:
+        """The value as the REPL would show it; None if there is nothing to show."""
+        if self.repr_text is None and self.has_value and self.value is not None:
+            self.repr_text = repr(self.value)
+        return self.repr_text
+
+    @property
+    def ok(self) -> bool:
+        """Whether the cell ran to its end without an exception."""
+        return self.error is None
+
+    def raise_for_error(self) -> ExecutionResult:
+        """Return self, or raise :class:`ExecutionError` if the cell failed."""
+        if self.error is not None:
+            raise ExecutionError(self)
+        return self
+
+
+class Execution:
+    """A cell on its way: its state, what it has printed, and who waits for it.
+
+    The state moves by :mod:`stateroom.protocol.lifecycle`; a message that it does not allow
+    raises :class:`UnexpectedMessage`.
+    """
+
+    def __init__(
+        self,
+        message: ExecuteMessage,
+        *,
+        on_output: OutputCallback | None = None,
+        on_input: InputCallback | None = None,
+        stream: MessageStream | None = None,
+    ) -> None:
+        self.message = message
+        self.execution_id = message.execution_id
+        self.number = message.number
+        self.state = ExecutionState.QUEUED
+        self.done: asyncio.Future[ExecutionResult] = asyncio.get_running_loop().create_future()
+        self.on_input = on_input
+        self.timeout_s: float | None = None
+        """Set when the time limit has run out, so that the result says so."""
+        self.cancel_attempts = 0
+        self._on_output = on_output
+        self._stream = stream
+        self._stdout: list[str] = []
+        self._stderr: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<Execution {self.execution_id} {self.state.name}>"
+
+    @property
+    def streams(self) -> bool:
+        """Whether somebody consumes the messages, and may answer an input request by its id."""
+        return self._stream is not None
+
+    def renew(self) -> None:
+        """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""
+        if self.done.cancelled():
+            self.done = self.done.get_loop().create_future()
+
+    def advance(self, event: ExecutionEvent) -> None:
+        """Move to the next state; raises :class:`UnexpectedMessage` if there is none."""
+        self.state = advance_execution(self.state, event, self.execution_id)
+
+    def take_output(self, message: OutputMessage) -> None:
+        self.advance(ExecutionEvent.OUTPUT)
+        (self._stdout if message.stream == "stdout" else self._stderr).append(message.data)
+        if self._stream is not None:
+            self._stream.put(message)
+        if self._on_output is not None:
+            self._on_output(message)
+
+    def take_input(self, message: InputMessage) -> None:
+        self.advance(ExecutionEvent.INPUT)
+        if self._stream is not None:
+            self._stream.put(message)
+
+    def take_result(self, message: ResultMessage) -> None:
+        self.advance(ExecutionEvent.RESULT)
+        result = self._result(mode=message.mode, duration_s=message.duration_s, notes=message.notes)
+        result.repr_text, result.mime = message.repr, message.mime
+        if message.value is not None:
+            result.value, result.has_value = decode_value(message.value, message.buffers), True
+        self.finish(result, message)
+
+    def take_error(self, message: ErrorMessage) -> None:
+        self.advance(ExecutionEvent.CANCELLED if message.cancelled else ExecutionEvent.ERROR)
+        result = self._result(mode=message.mode, duration_s=message.duration_s)
+        result.error, result.cancelled = message.error, message.cancelled
+        if message.cancelled and self.timeout_s is not None:
+            result.error = _timed_out(self, message.error)
+        self.finish(result, message)
+
+    def give_up(self, event: ExecutionEvent, error: ErrorInfo, *, cancelled: bool = False) -> None:
+        """End without a reply of the worker: it is gone, or never got the cell."""
+        self.advance(event)
+        result = self._result(error=error, cancelled=cancelled)
+        self.finish(
+            result, ErrorMessage(execution_id=self.execution_id, error=error, cancelled=cancelled)
+        )
+
+    def finish(self, result: ExecutionResult, last: ToSession) -> None:
+        """Hand the result to everybody who waits."""
+        if not self.done.done():
+            self.done.set_result(result)
+        if self._stream is not None:
+            self._stream.put(last)
+            self._stream.end()
+
+    def _result(self, **fields: Any) -> ExecutionResult:
+        return ExecutionResult(
+            execution_id=self.execution_id,
+            stdout="".join(self._stdout),
+            stderr="".join(self._stderr),
+            **fields,
+        )
+
+
+class MessageStream:
+    """The messages of one execution for ``async for``; a slow consumer pauses the transport."""
+
+    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+        self._pause = pause
+        self._resume = resume
+        self._messages: deque[ToSession | None] = deque()
+        self._arrived = asyncio.Event()
+        self._paused = False
+
+    def __repr__(self) -> str:
+        return f"<MessageStream held={len(self._messages)} paused={self._paused}>"
+
+    def put(self, message: ToSession) -> None:
+        self._messages.append(message)
+        self._arrived.set()
+        if len(self._messages) >= STREAM_HIGH_WATER and not self._paused:
+            self._paused = True
+            self._pause()
+
+    def end(self) -> None:
+        self._messages.append(None)
+        self._arrived.set()
+
+    def abandon(self) -> None:
+        """Nobody consumes any more: read on, keep nothing."""
+        self._messages.clear()
+        self._unpause()
+
+    async def __aiter__(self) -> AsyncIterator[ToSession]:
+        while True:
+            while not self._messages:
+                self._unpause()
+                self._arrived.clear()
+                await self._arrived.wait()
+            message = self._messages.popleft()
+            if message is None:
+                return
+            yield message
+
+    def _unpause(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._resume()
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """An error of the session itself, as the error of a cell."""
+    name = type(error)
+    return ErrorInfo(
+        type=name.__qualname__,
+        module=name.__module__,
+        message=str(error),
+        text=f"{name.__module__}.{name.__qualname__}: {error}\n",
+    )
+
+
+def _timed_out(execution: Execution, where: ErrorInfo) -> ErrorInfo:
+    """The cancellation that a timeout caused, told as the timeout."""
+    message = f"{execution.execution_id} did not end within {execution.timeout_s} s and was cancelled"
+    text = where.text.rstrip("\n").rpartition("\n")[0]
+    return ErrorInfo(
+        type="TimeoutError",
+        message=message,
+        frames=where.frames,
+        text=f"{text}\nTimeoutError: {message}\n".lstrip("\n"),
+    )
+
+
+async def answer(on_input: InputCallback, message: InputMessage) -> str:
+    """Call a user's ``on_input``, which may be a coroutine function."""
+    given = on_input(message)
+    return await given if inspect.isawaitable(given) else given

@@ -1,0 +1,94 @@
+"""Where each message from a worker goes: the one place that reads them, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ProtocolError, UnexpectedMessage
+from ..protocol.messages import (
+    ErrorMessage,
+    FaultMessage,
+    HeartbeatMessage,
+    InputMessage,
+    OutputMessage,
+    ReadyMessage,
+    ResultMessage,
+    ToSession,
+    WarningMessage,
+)
+from .execution import Execution
+
+__all__ = ["Router"]
+
+
+class Router:
+    """Hands messages to the execution they belong to, everything else to ``on_control``.
+
+    A message that breaks the protocol goes to ``on_violation``; the session then gives the worker up.
+    Late output of an execution that has ended goes to ``on_late_output``.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_control: Callable[[ReadyMessage | HeartbeatMessage | WarningMessage | FaultMessage], None],
+        on_input: Callable[[InputMessage, Execution | None], None],
+        on_finished: Callable[[Execution], None],
+        on_late_output: Callable[[OutputMessage], None],
+        on_violation: Callable[[ProtocolError], None],
+    ) -> None:
+        self.running: Execution | None = None
+        self.messages = 0
+        self._on_control = on_control
+        self._on_input = on_input
+        self._on_finished = on_finished
+        self._on_late_output = on_late_output
+        self._on_violation = on_violation
+
+    def __repr__(self) -> str:
+        return f"<Router running={self.running!r} messages={self.messages}>"
+
+    def deliver(self, item: ToSession | ProtocolError) -> None:
+        """Take one message from the transport."""
+        self.messages += 1
+        try:
+            if isinstance(item, ProtocolError):
+                raise item
+            self._route(item)
+        except ProtocolError as error:
+            self._on_violation(error)
+
+    def _route(self, message: ToSession) -> None:
+        if isinstance(message, OutputMessage):
+            self._route_output(message)
+        elif isinstance(message, ResultMessage):
+            self._finish(message, Execution.take_result)
+        elif isinstance(message, ErrorMessage):
+            self._finish(message, Execution.take_error)
+        elif isinstance(message, InputMessage):
+            self._on_input(message, self._owner(message.execution_id))
+        else:
+            self._on_control(message)
+
+    def _route_output(self, message: OutputMessage) -> None:
+        execution = self._owner(message.execution_id)
+        if execution is None:
+            self._on_late_output(message)
+        else:
+            execution.take_output(message)
+
+    def _owner(self, execution_id: str | None) -> Execution | None:
+        running = self.running
+        return running if running is not None and running.execution_id == execution_id else None
+
+    def _finish(self, message: Any, take: Callable[[Execution, Any], None]) -> None:
+        execution = self._owner(message.execution_id)
+        if execution is None:
+            running = self.running.execution_id if self.running is not None else "nothing"
+            raise UnexpectedMessage(
+                f"a {type(message).__name__} came for {message.execution_id}, but {running} is running"
+            )
+        take(execution, message)
+        self.running = None
+        self._on_finished(execution)

@@ -1,0 +1,76 @@
+"""The session's end of the transport: bytes from the event loop to messages, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ProtocolError
+from ..protocol.framing import Buffer, FrameReader, FrameWriter
+from ..protocol.messages import ToSession
+
+__all__ = ["SessionTransport"]
+
+
+class SessionTransport(asyncio.BufferedProtocol):
+    """Receives straight into the frame reader's buffer; hands each message on, synchronously.
+
+    A ``BufferedProtocol``, because asyncio's ordinary receive path allocates 256 KB for each read.
+    """
+
+    def __init__(
+        self,
+        max_frame_bytes: int,
+        *,
+        on_message: Callable[[ToSession | ProtocolError], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._reader: FrameReader[ToSession] = FrameReader(ToSession, max_frame_bytes)
+        self._writer = FrameWriter(max_frame_bytes)
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+
+    def __repr__(self) -> str:
+        return f"<SessionTransport open={self._transport is not None} {self._reader!r}>"
+
+    def send(self, message: Any, payload: Buffer | Sequence[Buffer] | None = None) -> None:
+        """Send one message; dropped if the other end is gone, which ``on_lost`` has said.
+
+        Raises :class:`FrameTooLarge` or :class:`NotPlainData` before anything is sent.
+        """
+        parts = self._writer.encode(message, payload)
+        if self._transport is not None:
+            for part in parts:
+                self._transport.write(part)
+
+    def pause(self) -> None:
+        """Stop reading: what the worker prints from now on waits in the worker."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close this end at once."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._reader.get_buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        for item in self._reader.received(nbytes):
+            self._on_message(item)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._on_lost()

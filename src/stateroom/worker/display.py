@@ -1,0 +1,61 @@
+"""What of a cell's value travels to the session: the plain value, its repr, and notes on what is missing."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..config import EngineConfig
+from ..errors import FrameTooLarge, NotPlainData
+from ..protocol.framing import Buffer
+from ..protocol.values import encode_value
+
+__all__ = ["Shown", "call_repr", "show"]
+
+REPR_BELOW_BYTES = 1 << 16
+"""The session makes the repr of larger plain values itself, rather than receive them twice."""
+
+
+class Shown(NamedTuple):
+    """A value, ready to travel."""
+
+    value: bytes | None = None
+    buffers: list[Buffer] = []
+    repr: str | None = None
+    notes: list[str] = []
+
+
+def show(value: Any, config: EngineConfig) -> Shown:
+    """Encode what can be encoded and describe the rest. User code (``__repr__``) may run in here."""
+    if value is None:
+        return Shown()
+    notes: list[str] = []
+    encoded, buffers = _encode(value, config.max_value_bytes, notes)
+    if encoded is not None and len(encoded) + sum(map(len, buffers)) > REPR_BELOW_BYTES:
+        return Shown(encoded, buffers, None, notes)
+    return Shown(encoded, buffers, _repr(value, config.max_repr_chars, notes), notes)
+
+
+def call_repr(value: Any) -> str:
+    """``repr(value)``: the frame that tells the interrupt handler that user code runs here."""
+    return repr(value)
+
+
+def _encode(value: Any, max_bytes: int, notes: list[str]) -> tuple[bytes | None, list[Buffer]]:
+    try:
+        encoded, buffers = encode_value(value, max_bytes)
+    except (NotPlainData, FrameTooLarge) as error:
+        notes.append(str(error))
+        return None, []
+    return encoded, list(buffers)
+
+
+def _repr(value: Any, max_chars: int, notes: list[str]) -> str | None:
+    try:
+        text = call_repr(value)
+    except Exception as error:
+        notes.append(f"repr() of {type(value).__qualname__} raised {type(error).__name__}")
+        return f"<{type(value).__module__}.{type(value).__qualname__} whose repr raised {type(error).__name__}>"
+    if len(text) > max_chars:
+        notes.append(f"repr of {len(text)} characters cut to {max_chars}")
+        return text[:max_chars] + "…"
+    return text

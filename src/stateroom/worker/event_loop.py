@@ -1,0 +1,136 @@
+"""An event loop that synchronous cells can use while it stands still or runs in another thread.
+
+Between two iterations a stopped asyncio loop belongs to no thread, so another thread may continue
+it with ``run_forever()``. What asyncio does not provide for is the thread that the loop has left:
+its code should still be able to call ``create_task`` or ``call_later``. :class:`MovableEventLoop`
+makes these calls safe from there, and :class:`LoanDesk` lends the loop to the home thread as its
+"running" loop, in a way that ``asyncio.run`` there still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.events
+import heapq
+import os
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+__all__ = ["LoanDesk", "MovableEventLoop"]
+
+
+class MovableEventLoop(asyncio.SelectorEventLoop):
+    """A selector loop whose scheduling calls work from its home thread wherever it runs.
+
+    The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``,
+    ``_check_thread``) are the same in CPython 3.11 to 3.14; the tests of this file run on each.
+    """
+
+    wait_elsewhere: Callable[[Any], Any] | None = None
+    """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._strong: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        where = "still" if self._thread_id is None else f"in thread {self._thread_id}"
+        return f"<{type(self).__name__} {where} tasks={len(self._strong)} closed={self.is_closed()}>"
+
+    def lent_here(self) -> bool:
+        """Whether this thread has the loop as its running loop without running it."""
+        return asyncio._get_running_loop() is self and self._thread_id != get_ident()
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+        handle = super().call_soon(callback, *args, context=context)
+        if self._thread_id is not None and self._thread_id != get_ident():
+            # Appended first, looked second: either the loop sees the entry or we wake it.
+            self._write_to_self()
+        return handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        if self._thread_id == get_ident():
+            return super().call_at(when, callback, *args, context=context)
+        # The heap of timers compares Python objects, so only the running thread may touch it.
+        self._check_closed()
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self.call_soon(self._add_timer, timer)
+        return timer
+
+    def _add_timer(self, timer: asyncio.TimerHandle) -> None:
+        if not timer.cancelled():
+            heapq.heappush(self._scheduled, timer)
+            timer._scheduled = True  # type: ignore[attr-defined]
+
+    def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        """As in asyncio, but the loop keeps a strong reference until the task is done."""
+        task = super().create_task(coro, **kwargs)
+        if not task.done():
+            self._strong.add(task)
+            task.add_done_callback(self._strong.discard)
+        return task
+
+    def run_until_complete(self, future: Any) -> Any:
+        """As in asyncio; from a cell that has the loop on loan, waits while the loop runs elsewhere."""
+        if self.wait_elsewhere is not None and self.lent_here():
+            return self.wait_elsewhere(future)
+        return super().run_until_complete(future)
+
+    def close(self) -> None:
+        """Refused while lent: a cell cannot close the loop that all later cells need."""
+        if self.lent_here():
+            raise RuntimeError("this is the session's own event loop; it closes with the session")
+        super().close()
+
+    def _check_thread(self) -> None:
+        """Debug mode's check for foreign threads; the home thread of a moved loop is not one."""
+        if not self.lent_here():
+            super()._check_thread()
+
+
+class LoanDesk:
+    """Lends a loop to this thread while synchronous code runs in it.
+
+    ``with desk.lend():`` makes ``get_running_loop()`` and ``create_task()`` find the loop. For
+    ``asyncio.run``, ``Runner`` and ``run_until_complete``, which refuse to start under a running
+    loop, asyncio's two private accessors are replaced by versions that do not see a loop which
+    is only on loan; both are looked up by asyncio as module attributes at each call.
+    """
+
+    def __init__(self, loop: MovableEventLoop) -> None:
+        self.loop = loop
+        self.home = get_ident()
+        self.lent = False
+        self._get = asyncio._get_running_loop
+        self._set = asyncio._set_running_loop
+
+    def __repr__(self) -> str:
+        return f"<LoanDesk lent={self.lent} loop={self.loop!r}>"
+
+    def install(self) -> None:
+        """Replace asyncio's accessors, once in the life of the worker."""
+        asyncio.events._get_running_loop = self._get_running_loop
+        asyncio.events._set_running_loop = self._set_running_loop  # type: ignore[assignment]
+        os.register_at_fork(after_in_child=self._forked)
+
+    def lend(self) -> None:
+        """Make the loop this thread's running loop, without running it."""
+        self.lent = True
+        self._set(self.loop)
+
+    def take_back(self) -> None:
+        self.lent = False
+        self._set(None)
+
+    def _get_running_loop(self) -> asyncio.AbstractEventLoop | None:
+        loop = self._get()
+        return None if loop is self.loop and self.loop._thread_id != get_ident() else loop
+
+    def _set_running_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is None and self.lent and get_ident() == self.home:
+            loop = self.loop  # a loop of the cell's own has ended; the loan goes on
+        self._set(loop)
+
+    def _forked(self) -> None:
+        self.take_back()

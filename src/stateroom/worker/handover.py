@@ -1,0 +1,159 @@
+"""Who runs the event loop: the main thread, or the companion while a cell has the main thread.
+
+::
+
+            still()                 take_over()
+    HOME ───────────────► STILL ──────────────────► AWAY
+     ▲                      │                        │
+     └──────── home() ──────┴──────── home() ────────┘
+
+HOME   the main thread runs the loop, or is about to
+STILL  the loop stands between two iterations; a synchronous cell has the main thread
+AWAY   the same, and the companion runs the loop
+
+A cell that ends within ``takeover_after_s`` costs no handover at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .event_loop import LoanDesk, MovableEventLoop
+
+__all__ = ["Handover", "Place"]
+
+
+class Place(enum.Enum):
+    """Where the loop is."""
+
+    HOME = enum.auto()
+    STILL = enum.auto()
+    AWAY = enum.auto()
+
+
+class Handover:
+    """Moves one loop between its home thread (the one that makes this object) and a companion."""
+
+    def __init__(
+        self,
+        loop: MovableEventLoop,
+        *,
+        on_loop_exit: Callable[[BaseException], None],
+        prepare_thread: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.loop = loop
+        self.place = Place.HOME
+        self.still_since = 0.0
+        self.takeovers = 0
+        self.desk = LoanDesk(loop)
+        self._on_loop_exit = on_loop_exit
+        self._prepare_thread = prepare_thread
+        self._lock = threading.Lock()
+        self._go = _closed_gate()
+        self._back = _closed_gate()
+        self._called_home = False
+        self._parked = True
+        self._closing = False
+        loop.wait_elsewhere = self.wait_elsewhere
+        self._companion = threading.Thread(target=self._accompany, name="stateroom-companion", daemon=True)
+
+    def __repr__(self) -> str:
+        return f"<Handover {self.place.name} takeovers={self.takeovers}>"
+
+    def start(self) -> None:
+        """Start the companion and make the loan of the loop possible."""
+        self.desk.install()
+        self._companion.start()
+
+    def close(self) -> None:
+        """End the companion; the loop must be at home."""
+        self._closing = True
+        self._go.release()
+        self._companion.join()
+
+    def run_at_home(self) -> None:
+        """Run the loop in this thread until somebody stops it."""
+        self._run()
+
+    def still(self) -> None:
+        """The loop stands still from here on, on loan to the code that this thread runs next."""
+        self.still_since = time.monotonic()
+        self.place = Place.STILL
+        self.desk.lend()
+
+    def take_over(self) -> bool:
+        """From any thread: let the companion run the loop, if it stands still."""
+        with self._lock:
+            if self.place is not Place.STILL:
+                return False
+            self.place = Place.AWAY
+            self._parked = False
+            self.takeovers += 1
+        self._go.release()
+        return True
+
+    def release(self) -> None:
+        """The code of this thread is done with the loan; the loop may still be away."""
+        self.desk.take_back()
+
+    def home(self) -> None:
+        """Bring the loop back to this thread; waits while a callback of it is running elsewhere."""
+        with self._lock:
+            if self.place is not Place.AWAY:
+                self.place = Place.HOME
+                return
+        if not self._called_home:
+            self._called_home = True
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        while not self._parked:
+            self.wait_for_loop()
+        self._back.acquire(blocking=False)  # a cancel may have ended the wait after it had succeeded
+        self._called_home = False
+        self.place = Place.HOME
+
+    def wait_for_loop(self) -> None:
+        """The wait of ``home``, apart so that a cancel may end it (see interrupts)."""
+        self._back.acquire()
+
+    def wait_elsewhere(self, future: Any) -> Any:
+        """``run_until_complete`` for code that has the loop on loan: the companion runs it."""
+        self.take_over()
+        waiting = asyncio.run_coroutine_threadsafe(_wait(future), self.loop)
+        try:
+            return waiting.result()
+        finally:
+            waiting.cancel()  # does nothing to a future that is done
+
+    def _accompany(self) -> None:
+        self._prepare_thread()
+        while True:
+            self._go.acquire()
+            if self._closing:
+                return
+            while not self._called_home:  # a callback of the user's may stop the loop as well
+                self._run()
+            self._parked = True
+            self._back.release()
+
+    def _run(self) -> None:
+        """One ``run_forever``; what tears the loop out of it is reported, never passed on."""
+        try:
+            self.loop.run_forever()
+        except BaseException as error:  # SystemExit or KeyboardInterrupt of a task or callback
+            self._on_loop_exit(error)
+
+
+def _closed_gate() -> threading.Lock:
+    """A lock that is taken: releasing it lets one waiter through."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
+async def _wait(future: Any) -> Any:
+    return await future

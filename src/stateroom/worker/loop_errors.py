@@ -1,0 +1,79 @@
+"""Errors that nobody in a cell gets to see: of background tasks, and of callbacks of the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from types import CodeType, TracebackType
+from typing import Any
+
+from .origin import origin_of_cell
+
+__all__ = ["LoopErrors"]
+
+_RUN = asyncio.Handle._run.__code__
+_TASK_FLAGS = 0x80 | 0x100  # CO_COROUTINE, CO_ITERABLE_COROUTINE
+
+
+class LoopErrors:
+    """Prints them to stderr, as output of the cell that made the task."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.reported = 0
+
+    def __repr__(self) -> str:
+        return f"<LoopErrors reported={self.reported}>"
+
+    def install(self) -> None:
+        self._loop.set_exception_handler(self._handle)
+
+    def left_loop(self, error: BaseException) -> None:
+        """A SystemExit or KeyboardInterrupt tore through ``run_forever``.
+
+        Of a task it is kept by the task; of a plain callback this is the only trace.
+        """
+        callback = _called_by_loop(error.__traceback__)
+        if callback is None or not callback.co_flags & _TASK_FLAGS:
+            self._loop.call_exception_handler({"message": "callback raised", "exception": error})
+
+    def _handle(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An asyncio exception handler."""
+        self.reported += 1
+        origin = _origin(context)
+        token = origin_of_cell.set(origin) if origin is not None else None
+        try:
+            sys.stderr.write(_text(context))
+        finally:
+            if token is not None:
+                origin_of_cell.reset(token)
+
+
+def _called_by_loop(traceback_: TracebackType | None) -> CodeType | None:
+    """The code that the loop called, of a traceback that goes through the loop."""
+    while traceback_ is not None and traceback_.tb_next is not None:
+        if traceback_.tb_frame.f_code is _RUN:
+            return traceback_.tb_next.tb_frame.f_code
+        traceback_ = traceback_.tb_next
+    return None
+
+
+def _origin(context: dict[str, Any]) -> str | None:
+    """The execution that the failed task or callback belongs to."""
+    task = context.get("task") or context.get("future")
+    handle = context.get("handle")
+    if hasattr(task, "get_context"):
+        return task.get_context().get(origin_of_cell)  # type: ignore[no-any-return, union-attr]
+    if handle is not None and handle._context is not None:
+        return handle._context.get(origin_of_cell)  # type: ignore[no-any-return]
+    return None
+
+
+def _text(context: dict[str, Any]) -> str:
+    """The message, the objects it is about, and the traceback."""
+    about = [f"{key}: {context[key]!r}" for key in ("task", "future", "handle") if key in context]
+    lines = [context.get("message", "Unhandled exception in the event loop"), *about]
+    error = context.get("exception")
+    text = "\n".join(lines) + "\n"
+    return text + "".join(traceback.format_exception(error)) if error is not None else text

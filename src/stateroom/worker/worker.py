@@ -1,0 +1,324 @@
+"""The worker's main thread: takes cells from the i/o thread and runs them one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import socket
+import sys
+import time
+from collections import deque
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from ..engine.async_executor import AsyncExecutor
+from ..engine.compiler import CompiledCell, ExecutionMode
+from ..engine.namespace import NamespaceManager
+from ..engine.tracebacks import describe_exception
+from ..errors import FrameTooLarge, ProtocolError
+from ..protocol.cancel_page import CancelPage
+from ..protocol.framing import FrameReader, FrameWriter
+from ..protocol.messages import (
+    PROTOCOL_VERSION,
+    ConfigureMessage,
+    ErrorInfo,
+    ErrorMessage,
+    ExecuteMessage,
+    FaultMessage,
+    InputResponseMessage,
+    ReadyMessage,
+    ResultMessage,
+    ShutdownMessage,
+    ToWorker,
+)
+from .display import Shown, call_repr, show
+from .event_loop import MovableEventLoop
+from .handover import Handover
+from .input import InputBroker, reopen_stdin, wait_for_answer
+from .interrupts import CellCancelled, Interrupts, Target
+from .io_thread import IoThread, describe_fault
+from .loop_errors import LoopErrors
+from .origin import follow_threads, origin_of_cell
+from .outbox import Outbox
+from .output import Output, Stream
+from .watches import HeartbeatWatch, TakeoverWatch
+
+__all__ = ["Endpoints", "SubprocessWorker"]
+
+
+class Endpoints(NamedTuple):
+    """What the worker inherits from its session."""
+
+    sock: socket.socket
+    page: CancelPage
+    pipes: dict[int, Stream]
+
+
+class SubprocessWorker:
+    """One session's process. Made and served in the main thread; ``serve`` returns at the end."""
+
+    def __init__(
+        self, endpoints: Endpoints, settings: ConfigureMessage, reader: FrameReader[ToWorker]
+    ) -> None:
+        self.settings = settings
+        self.main_module = ModuleType("__main__")
+        self.executor = AsyncExecutor(
+            NamespaceManager(vars(self.main_module), history_size=settings.engine.history_size),
+            execution_id="worker",
+            config=settings.engine,
+        )
+        self.loop = MovableEventLoop()
+        self.context = contextvars.copy_context()
+        self.outbox = Outbox(
+            endpoints.sock, FrameWriter(settings.max_frame_bytes), max_bytes=settings.max_outbox_bytes
+        )
+        self.output = Output(self.outbox, endpoints.pipes)
+        self.input = InputBroker(self.outbox.send, self._flush_output, timeout_s=settings.input_timeout_s)
+        self.interrupts = Interrupts(
+            endpoints.page,
+            waits=[
+                wait_for_answer,
+                call_repr,
+                Outbox.wait_for_room,
+                Handover.wait_for_loop,
+                Handover.wait_elsewhere,
+            ],
+        )
+        self.loop_errors = LoopErrors(self.loop)
+        self.handover = Handover(
+            self.loop, on_loop_exit=self.loop_errors.left_loop, prepare_thread=Interrupts.block_here
+        )
+        self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s)
+        self.io = IoThread(
+            endpoints.sock,
+            reader,
+            self.outbox,
+            self.output,
+            handle=self.handle,
+            on_end=self._transport_ended,
+            prepare_thread=Interrupts.block_here,
+        )
+        self._inbox: deque[ExecuteMessage | ShutdownMessage] = deque()
+        self._current: ExecuteMessage | None = None
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        running = self._current and self._current.execution_id
+        return f"<SubprocessWorker running={running} waiting={len(self._inbox)} {self.handover!r}>"
+
+    # The i/o thread
+
+    def handle(self, item: ToWorker | ProtocolError) -> None:
+        """Take one message, in the i/o thread."""
+        if isinstance(item, ProtocolError):
+            self.outbox.send(FaultMessage(reason=describe_fault(item)))
+        elif isinstance(item, ExecuteMessage):
+            self._accept(item)
+        elif isinstance(item, InputResponseMessage):
+            if not self.input.answer(item):
+                self.outbox.send(FaultMessage(reason=f"nobody waits for an answer to input {item.input_id}"))
+        elif isinstance(item, ShutdownMessage):
+            self._enqueue(item)
+        else:
+            self.outbox.send(FaultMessage(reason="UnexpectedMessage: a worker is configured only once"))
+
+    def _accept(self, message: ExecuteMessage) -> None:
+        """The Busy guard: one execution at a time."""
+        if self._current is not None:
+            error = ErrorInfo(
+                type="Busy",
+                module="stateroom.errors",
+                message=f"{message.execution_id} was refused: {self._current.execution_id} is running",
+            )
+            self.outbox.send(ErrorMessage(execution_id=message.execution_id, error=error, busy=True))
+            return
+        self._current = message
+        self.takeover_watch.armed = True
+        self._enqueue(message)
+
+    def _enqueue(self, message: ExecuteMessage | ShutdownMessage) -> None:
+        self._inbox.append(message)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+
+    def _transport_ended(self) -> None:
+        """The session is gone, or this thread has failed: nobody can be served any more."""
+        os._exit(0)
+
+    # The main thread
+
+    def serve(self) -> None:
+        """Run cells until told to shut down."""
+        self._install()
+        self.outbox.send(
+            ReadyMessage(
+                protocol_version=PROTOCOL_VERSION,
+                python_version=".".join(map(str, sys.version_info[:3])),
+                pid=self._pid,
+            )
+        )
+        while True:
+            message = self._next()
+            if isinstance(message, ShutdownMessage):
+                return
+            self._serve_cell(message)
+
+    def _install(self) -> None:
+        """Make this process a place for cells; nothing of it is undone."""
+        sys.modules["__main__"] = self.main_module
+        sys.path.insert(0, "")
+        sys.stdout, sys.stderr = self.output.stream("stdout"), self.output.stream("stderr")
+        sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+        sys.stdin = self.input.stdin()
+        self.input.install()
+        follow_threads()
+        asyncio.set_event_loop(self.loop)
+        self.loop_errors.install()
+        self.handover.start()
+        self.interrupts.install()
+        os.register_at_fork(after_in_child=self._forget_after_fork)
+        self.io.watches.append(self.takeover_watch)
+        if self.settings.heartbeat_interval_s:
+            self.io.watches.append(HeartbeatWatch(self.outbox.send, self.settings.heartbeat_interval_s))
+        self.io.start()
+
+    def _forget_after_fork(self) -> None:
+        self.interrupts.target = None
+        self.output.forget_after_fork()
+        self.outbox.forget_after_fork()
+        self.input.forget_after_fork()
+
+    def _next(self) -> ExecuteMessage | ShutdownMessage:
+        """Run the loop until there is something to do."""
+        while True:
+            if self._inbox and isinstance(self._inbox[0], ExecuteMessage):
+                # The loop may still be held elsewhere by a background task: a wait that can be cancelled.
+                self.interrupts.target = Target(self._inbox[0].number, frozenset(), in_loop=False)
+            try:
+                self.handover.home()
+            except CellCancelled as cancelled:
+                self._finish(self._inbox.popleft(), _failure(cancelled, ExecutionMode.UNKNOWN, 0.0, 1000))
+                continue
+            if self._inbox:
+                return self._inbox.popleft()
+            self.handover.run_at_home()
+
+    def _serve_cell(self, message: ExecuteMessage) -> None:
+        self.output.running = self.input.running = message.execution_id
+        self.context.run(origin_of_cell.set, message.execution_id)
+        reopen_stdin(self.input)
+        if message.argv is not None:
+            self._become_script(message)
+        reply, buffers = self._run(message)
+        if os.getpid() != self._pid:  # the cell forked, and this is the child coming out of it
+            sys.stdout.flush()
+            os._exit(0 if isinstance(reply, ResultMessage) else 1)
+        self._finish(message, reply, buffers)
+
+    def _become_script(self, message: ExecuteMessage) -> None:
+        """Let the cell find what a script finds: its file, its arguments, its folder on the path."""
+        sys.argv = list(message.argv or [])
+        if message.filename:
+            self.executor.namespace["__file__"] = message.filename
+            sys.path[0] = os.path.dirname(os.path.abspath(message.filename))
+
+    def _run(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:
+        """Compile and run one cell; its outcome as a message."""
+        started = time.perf_counter()
+        mode = ExecutionMode.UNKNOWN
+        try:
+            cell = self.executor.prepare(message.code, message.filename)
+            verdict = self.executor.verdict(cell)
+            mode = _mode(cell, blocking=verdict is not None)
+            target = Target(message.number, cell.codes | {call_repr.__code__}, in_loop=cell.is_coroutine)
+            self.interrupts.target = target
+            value = self._run_async(cell, target) if cell.is_coroutine else self._run_sync(cell, target, mode)
+            self.executor.record(value)
+            shown = show(value, self.executor.config)
+        except BaseException as error:
+            duration_s = time.perf_counter() - started
+            failure = _failure(error, mode, duration_s, self.executor.config.max_error_chars)
+            failure.cancelled = isinstance(error, asyncio.CancelledError) and self.interrupts.wanted(message.number)
+            return failure, []
+        return _success(message, mode, time.perf_counter() - started, shown), shown.buffers
+
+    def _run_sync(self, cell: CompiledCell, target: Target, mode: ExecutionMode) -> Any:
+        """With the loop standing still, or in the companion, and on loan to the cell."""
+        self.handover.still()
+        if mode is ExecutionMode.BLOCKING_SYNC:
+            self.handover.take_over()
+        try:
+            if self.interrupts.wanted(target.number):
+                raise CellCancelled("cancelled before it began")
+            return self.context.run(self.executor.run_sync, cell)
+        finally:
+            self.handover.release()
+
+    def _run_async(self, cell: CompiledCell, target: Target) -> Any:
+        """In a task of the loop, which runs in this thread until the task is done."""
+        coroutine = self.executor.coroutines.run(self.executor.run_coroutine(cell))
+        task = self.loop.create_task(coroutine, context=self.context)
+        task.add_done_callback(self._stop_loop)
+        target.task = task
+        if self.interrupts.wanted(target.number):
+            task.cancel()
+        while not task.done():
+            self.handover.run_at_home()
+        return task.result()
+
+    def _flush_output(self) -> None:
+        _flush_streams()
+        self.output.drain()
+
+    def _stop_loop(self, _task: object) -> None:
+        self.loop.stop()
+
+    def _finish(
+        self, message: ExecuteMessage, reply: ResultMessage | ErrorMessage, buffers: list[Any] | None = None
+    ) -> None:
+        """All output of the cell, then its one reply, then ready for the next."""
+        reply.execution_id = message.execution_id
+        self.interrupts.target = None
+        self._flush_output()
+        self.takeover_watch.armed = False
+        self._current = None
+        self.output.running = self.input.running = None
+        try:
+            self.outbox.send(reply, buffers or None)
+        except FrameTooLarge as error:
+            note = ResultMessage(execution_id=message.execution_id, mode=reply.mode, duration_s=reply.duration_s)
+            note.notes = [str(error)]
+            self.outbox.send(note)
+
+
+def _flush_streams() -> None:
+    """Pass on what the cell wrote without an end of line, to whatever its streams are now."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # closed by the cell, or an object of its own
+            pass
+
+
+def _mode(cell: CompiledCell, *, blocking: bool) -> ExecutionMode:
+    if cell.is_coroutine:
+        return ExecutionMode.TOP_LEVEL_AWAIT
+    if blocking:
+        return ExecutionMode.BLOCKING_SYNC
+    return ExecutionMode.ASYNC_DEF if cell.defines_async else ExecutionMode.SIMPLE_SYNC
+
+
+def _success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:
+    return ResultMessage(
+        execution_id=message.execution_id,
+        mode=mode,
+        duration_s=duration_s,
+        value=shown.value,
+        repr=shown.repr,
+        notes=shown.notes,
+    )
+
+
+def _failure(error: BaseException, mode: ExecutionMode, duration_s: float, max_chars: int) -> ErrorMessage:
+    info = describe_exception(error, max_chars=max_chars)
+    return ErrorMessage(execution_id="", error=info, mode=mode, duration_s=duration_s)

@@ -41,7 +41,7 @@ def usable(python: Path, wanted: list[str]) -> bool:
 def make_with_uv(uv: str, folder: str, base: str | None) -> None:
     """Make the environment, if there is a base to make it from, and install, both with uv."""
     if base:
-        call(uv, "venv", "--quiet", "--clear", "--python", base, folder)
+        call(uv, "venv", "--quiet", "--seed", "--clear", "--python", base, folder)
     call(uv, "pip", "install", "--quiet", "--python", f"{folder}/bin/python", *WHAT)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .session.cancellation import CancelOutcome as CancelOutcome
     from .session.execution import ExecutionResult as ExecutionResult
     from .session.session import Session as Session
-    from .session.session import SessionInfo as SessionInfo
+    from .session.info import SessionInfo as SessionInfo
 
 _HOMES = {
     "AsyncExecutor": "engine.async_executor",
@@ -53,7 +53,7 @@ _HOMES = {
     "SessionBroken": "errors",
     "SessionClosed": "errors",
     "SessionConfig": "config",
-    "SessionInfo": "session.session",
+    "SessionInfo": "session.info",
     "StateroomError": "errors",
     "WorkerStartError": "errors",
     "open_session": "session.blocking_client",

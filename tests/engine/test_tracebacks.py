@@ -1,5 +1,6 @@
 """Errors as data and as text; the text is compared with that of the same file run by Python itself."""
 
+import re
 import subprocess
 import sys
 
@@ -38,7 +39,7 @@ FILES = {
     "unclosed": "f = (1,\n",
     "inner syntax error": "compile('1 +', 'inner', 'exec')",
     "inner syntax error in exec": "exec('a = 1\\nb = = 2')",
-    "exec": "exec('1 / 0')",
+    "exec": "exec(compile('1 / 0', 'inner', 'exec'))",
     "import": "import no_such_module_anywhere",
     "interrupt": "raise KeyboardInterrupt",
     "assertion": "assert 1 == 2, 'not equal'",
@@ -66,6 +67,9 @@ SUGGESTIONS = {
 }
 
 
+DEPTH = re.compile(r"\d+ more times")  # how deep a recursion gets depends on where it starts
+
+
 def printed_by_python(source, tmp_path):
     file = tmp_path / "the_cell.py"
     file.write_text(source, encoding="utf-8")
@@ -91,7 +95,10 @@ def _without_driver(error):
 
 @pytest.mark.parametrize("source", FILES.values(), ids=list(FILES))
 def test_E1_the_text_is_what_python_prints(cells, tmp_path, source):
-    assert described(cells, source).text == printed_by_python(source, tmp_path)
+    if sys.version_info < (3, 13) and not source.isascii():
+        pytest.skip("until 3.13 the printer in C and the traceback module place carets behind é differently")
+    text, expected = described(cells, source).text, printed_by_python(source, tmp_path)
+    assert DEPTH.sub("", text) == DEPTH.sub("", expected)
 
 
 @pytest.mark.parametrize("source", SUGGESTIONS.values(), ids=list(SUGGESTIONS))
@@ -117,7 +124,6 @@ def test_E1_a_span_of_several_lines(cells):
 
 def test_E1_chain_as_data(cells):
     info = described(cells, FILES["cause"])
-    assert info.cause.type == info.context.type == "ZeroDivisionError" if info.context else info.cause
     assert info.cause.type == "ZeroDivisionError"
     assert info.suppress_context
     assert described(cells, FILES["context"]).context.message == "division by zero"
@@ -254,7 +260,7 @@ def test_E1_a_text_that_is_cut_keeps_both_ends():
 
 
 def test_E1_a_line_too_long_to_show_is_cut(cells):
-    info = described(cells, f"x = {'1 + ' * 2_500}1 / 0" if False else f"x = [{'1, ' * 20_000}1 / 0]")
+    info = described(cells, f"x = [{'1, ' * 20_000}1 / 0]")
     assert len(info.text) < 5_000
     assert info.frames[0].line == 1
 

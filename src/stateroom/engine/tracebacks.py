@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import linecache
 import os.path
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,8 @@ MAX_FRAMES = 200
 MAX_LINE_CHARS = 2000
 MAX_SOURCE_LINES = 20
 MAX_NOTES = 100
+
+_IMPORT_HINT = re.compile(r"id you forget to import '\w+'\Z")
 
 
 def describe_exception(error: BaseException, *, max_chars: int) -> ErrorInfo:
@@ -136,8 +139,20 @@ def _alone(error: BaseException) -> traceback.TracebackException:
     start = _first_user_frame(error.__traceback__)
     parts = traceback.TracebackException(type(error), error, start, limit=-limit, _seen=set())
     parts.stack[:] = [_short(frame) for frame in parts.stack if not is_engine_file(frame.filename)]
-    parts._str = _cut(parts._str, MAX_LINE_CHARS * 1000)
+    parts._str = _cut(_as_printed(parts._str, error), MAX_LINE_CHARS * 1000)
     return parts
+
+
+def _as_printed(message: str, error: BaseException) -> str:
+    """What the printer in C of older versions says and their ``traceback`` module does not."""
+    if sys.version_info >= (3, 13) or not isinstance(error, NameError | AttributeError):
+        return message
+    if sys.version_info >= (3, 12):
+        return message + "?" if _IMPORT_HINT.search(message) else message
+    from .suggestions import suggestion
+
+    name = suggestion(error)
+    return message if name is None else f"{message}. Did you mean: '{name}'?"
 
 
 def _first_user_frame(start: TracebackType | None) -> TracebackType | None:

@@ -234,7 +234,7 @@ def _checked_limit(max_frame_bytes: int) -> int:
 def _allocate(size: int) -> memoryview:
     if size < _MAP_FROM_BYTES:
         return memoryview(bytearray(size))
-    import mmap  # noqa: PLC0415 - few sessions ever need it
+    import mmap
 
     return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON))
 

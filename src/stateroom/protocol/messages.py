@@ -171,16 +171,17 @@ class ResultMessage(_Message, tag="result", dict=True):
     notes: list[str] = []
 
     @property
-    def buffers(self) -> Payload:
+    def buffers(self) -> Any:
         return self.__dict__.get("buffers")
 
     @buffers.setter
-    def buffers(self, buffers: Payload) -> None:
+    def buffers(self, buffers: Any) -> None:
         self.__dict__["buffers"] = buffers
 
     @property
     def payload(self) -> Payload:
-        return self.buffers
+        buffers: Payload = self.buffers
+        return buffers
 
     def attach(self, payload: memoryview) -> None:
         self.buffers = payload

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from .cancellation import CancelOutcome
 from .execution import ExecutionResult, InputCallback, OutputCallback
-from .session import Session, SessionInfo
+from .info import SessionInfo
+from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]
 

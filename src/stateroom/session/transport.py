@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,6 +55,15 @@ class SessionTransport(asyncio.BufferedProtocol):
         """Read again."""
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def read_to_end(self) -> None:
+        """Hand on what the other end sent before it died; needs no turn of the event loop."""
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        try:
+            while sock is not None and (count := os.readv(sock.fileno(), [self._reader.get_buffer()])):
+                self.buffer_updated(count)
+        except (BlockingIOError, ConnectionResetError):
+            pass
 
     def close(self) -> None:
         """Close this end at once."""

@@ -62,7 +62,7 @@ def find_in_class(cls: type, name: str) -> Any:
 
 def module_value(module: Any, name: str) -> Any:
     """A global of a module, or MISSING; a module's ``__getattr__`` is not asked."""
-    return _dict_of_module(module).get(name, MISSING)
+    return (_dict_of_module(module) or {}).get(name, MISSING)
 
 
 def own_dict(instance: Any) -> dict[str, Any] | None:

@@ -121,13 +121,14 @@ class Method:
 
 
 class Lazy:
-    """A generator, ``map`` or the like: what it runs is run when somebody iterates over it."""
+    """What is put off until somebody iterates: calls of ``callee``, or the body of a generator."""
 
-    __slots__ = ("arguments", "callee")
+    __slots__ = ("arguments", "callee", "is_generator")
 
-    def __init__(self, callee: Any, arguments: tuple[Any, ...] = ()) -> None:
+    def __init__(self, callee: Any, arguments: tuple[Any, ...] = (), *, is_generator: bool = False) -> None:
         self.callee = callee
         self.arguments = arguments
+        self.is_generator = is_generator
 
     def __repr__(self) -> str:
         return f"<Lazy {self.callee!r}>"

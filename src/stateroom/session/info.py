@@ -1,0 +1,45 @@
+"""What a session looks like from outside, at one moment."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["SessionInfo", "figures_of"]
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """State, counters and figures of a session."""
+
+    state: str
+    pid: int | None
+    python_version: str | None
+    running: str | None
+    """The id of the running execution."""
+    queued: int
+    executions: int
+    """Executions that have ended, however."""
+    messages: int
+    """Messages received from the session's workers."""
+    restarts: int
+    heartbeat_age_s: float | None
+    """Seconds since the worker's last sign of life."""
+    memory_bytes: int | None
+    """Resident memory of the worker."""
+    cpu_s: float | None
+    """Processor time that the worker has used."""
+    last_exit: str | None
+    """How the last worker ended, if one has."""
+
+
+def figures_of(pid: int | None) -> tuple[int | None, float | None]:
+    """Resident memory in bytes and processor time in seconds of a process, read from outside."""
+    import psutil  # only those who ask pay for it
+
+    if pid is None:
+        return None, None
+    try:
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return process.memory_info().rss, times.user + times.system
+    except psutil.Error:
+        return None, None

@@ -1,0 +1,179 @@
+"""One worker from spawn to burial: its process, its transport, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from ..config import SessionConfig
+from ..errors import ProtocolError, VersionMismatch, WorkerStartError
+from ..protocol.messages import (
+    PROTOCOL_VERSION,
+    ConfigureMessage,
+    FaultMessage,
+    ReadyMessage,
+    ShutdownMessage,
+    ToSession,
+)
+from .process import ExitReport, WorkerProcess
+from .transport import SessionTransport
+
+__all__ = ["WorkerLink"]
+
+
+class WorkerLink:
+    """A session's hold on one worker. A restart makes a new link, so nothing of an old worker reaches it.
+
+    ``on_message`` gets each message after Ready, ``on_gone(report)`` is called once, when the
+    process has ended and everything it had sent was handed on.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        on_message: Callable[[ToSession | ProtocolError], None],
+        on_gone: Callable[[ExitReport], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.config = config
+        self.python_version: str | None = None
+        self.heartbeat_at: float | None = None
+        self.process = WorkerProcess.spawn(config)
+        self._transport = SessionTransport(config.max_frame_bytes, on_message=self._receive, on_lost=self.kill)
+        self._on_message = on_message
+        self._on_gone = on_gone
+        self._ready: asyncio.Future[ReadyMessage] = loop.create_future()
+        self._gone: asyncio.Future[ExitReport] = loop.create_future()
+        self._loop = loop
+
+    def __repr__(self) -> str:
+        state = "gone" if self._gone.done() else "ready" if self.python_version else "starting"
+        return f"<WorkerLink pid={self.process.pid} {state}>"
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self.process.pid
+
+    @property
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the last sign of life."""
+        return None if self.heartbeat_at is None else self._loop.time() - self.heartbeat_at
+
+    async def start(self) -> None:
+        """Configure the worker and wait for its Ready; on failure the worker is ended.
+
+        Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`.
+        """
+        try:
+            self.process.watch(self._exited, self._loop.add_reader)
+            await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
+            self._transport.send(settings_message(self.config))
+            async with asyncio.timeout(self.config.start_timeout_s):
+                ready = await self._ready
+            check_version(ready, self.config)
+            self.python_version = ready.python_version
+        except TimeoutError:
+            limit = f"the worker was not ready within start_timeout_s ({self.config.start_timeout_s} s)"
+            failure = WorkerStartError(limit + self._tail())
+            await self.end(grace_s=0)
+            raise failure from None
+        except BaseException:
+            await self.end(grace_s=0)
+            raise
+
+    def send(self, message: Any) -> None:
+        """Send a message; dropped if the worker is gone."""
+        self._transport.send(message)
+
+    def request_cancel(self, number: int, attempt: int) -> None:
+        """One signal for the end of execution ``number``."""
+        self.process.request_cancel(number, attempt)
+
+    def pause(self) -> None:
+        """Stop reading; the worker's output waits in the worker."""
+        self._transport.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._transport.resume()
+
+    def kill(self) -> None:
+        """End the worker by force; ``on_gone`` follows."""
+        if not self._gone.done():
+            self.process.kill()
+
+    async def end(self, *, grace_s: float) -> ExitReport:
+        """Shut the worker down, by force after ``grace_s``, and give all that it holds back."""
+        if not self._gone.done() and grace_s > 0:
+            self._transport.send(ShutdownMessage())
+            await asyncio.wait([self._gone], timeout=grace_s)
+        self.kill()
+        self.resume()  # what is left in the transport has to be read for the end to be seen
+        report = await asyncio.shield(self._gone)
+        self._transport.close()
+        self.process.close()
+        return report
+
+    def last_words(self, stream: str) -> str:
+        """What the dead worker wrote to descriptor 1 or 2 and could not pass on."""
+        return self.process.leftover(stream).decode("utf-8", "replace")
+
+    def _receive(self, item: ToSession | ProtocolError) -> None:
+        if self._ready.done():
+            self._on_message(item)
+        elif isinstance(item, ReadyMessage):
+            self._ready.set_result(item)
+        elif isinstance(item, FaultMessage):
+            self._ready.set_exception(VersionMismatch(item.reason))
+        else:
+            reason = str(item) if isinstance(item, ProtocolError) else f"a {type(item).__name__} came first"
+            self._ready.set_exception(WorkerStartError(f"the worker did not say Ready: {reason}"))
+
+    def _exited(self) -> None:
+        """The process has ended. What it sent before may still be in the transport: read that first."""
+        if self.process.watched_fd is not None:
+            self._loop.remove_reader(self.process.watched_fd)
+        self._transport.read_to_end()
+        if self._gone.done():
+            return
+        report = self.process.report()
+        self._gone.set_result(report)
+        if not self._ready.done():
+            self._ready.set_exception(WorkerStartError(f"{report} before it was ready{self._tail()}"))
+        self._on_gone(report)
+
+    def _tail(self) -> str:
+        text = self.last_words("stderr")[-self.config.stderr_tail_bytes :]
+        return f"; its stderr ends with:\n{text}" if text else "; it wrote nothing to stderr"
+
+
+def settings_message(config: SessionConfig) -> ConfigureMessage:
+    """The part of a session's settings that its worker needs."""
+    return ConfigureMessage(
+        engine=config.engine,
+        heartbeat_interval_s=config.heartbeat_interval_s,
+        input_timeout_s=config.input_timeout_s,
+        max_frame_bytes=config.max_frame_bytes,
+        max_outbox_bytes=config.max_outbox_bytes,
+    )
+
+
+def check_version(ready: ReadyMessage, config: SessionConfig) -> None:
+    """Raise :class:`VersionMismatch` unless this worker is one that the session can use."""
+    if ready.protocol_version != PROTOCOL_VERSION:
+        raise VersionMismatch(
+            f"this session speaks protocol version {PROTOCOL_VERSION}, the worker {ready.protocol_version}; "
+            "install the same version of stateroom for both"
+        )
+    have = ready.python_version.rpartition(".")[0]
+    want = config.python_version or ".".join(platform.python_version_tuple()[:2])
+    if want not in ("any", have):
+        raise VersionMismatch(
+            f"the worker runs Python {ready.python_version}, this session wants {want}; "
+            f"set python_version={have!r} if that is meant"
+        )
+

@@ -19,9 +19,13 @@ USER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowErr
 TOKENS = st.sampled_from(
     "x y f 1 0x1 1e5 'a' \"b\" f'{x}' b'' \"\"\" ''' ( ) [ ] { } : ; , . = == := -> * ** @ await async for in if "
     "else def class lambda return yield from import with as try except finally match case type global nonlocal del "
-    "pass break not and or None True ... \\ # \n \r \t \x0c \0 \ufeff é \u2028 \ud800 \n\x20\x20 \n\x20\x20\x20\x20".split(" ")
+    "pass break not and or None True ... \\ # \n \r \t \x0c \0 \ufeff é \u2028 \ud800 \n\x20\x20 \n\x20\x20\x20\x20".split(
+        " "
+    )
 )
-TEXTS = st.one_of(st.text(), st.lists(TOKENS, max_size=30).map(" ".join), st.lists(TOKENS, max_size=30).map("".join))
+TEXTS = st.one_of(
+    st.text(), st.lists(TOKENS, max_size=30).map(" ".join), st.lists(TOKENS, max_size=30).map("".join)
+)
 
 
 def compiler(**options):
@@ -43,9 +47,8 @@ def test_any_text_is_a_cell_or_an_error_of_the_users(text):
             try:
                 cell = each.compile(text, "<text>")
             except USER_ERRORS as error:
-                assert not isinstance(error, SyntaxError) or error.filename in ("<text>", None)
-            else:
-                assert isinstance(cell, CompiledCell)
+                cell = error
+        assert isinstance(cell, CompiledCell) or getattr(cell, "filename", None) in ("<text>", None)
 
 
 @settings(max_examples=500)
@@ -56,7 +59,9 @@ def test_a_text_is_refused_exactly_if_plain_compile_refuses_it(text):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert refusal(lambda: compiler().compile(text, "<text>")) == refusal(lambda: compile(text, "<text>", "exec"))
+        assert refusal(lambda: compiler().compile(text, "<text>")) == refusal(
+            lambda: compile(text, "<text>", "exec")
+        )
 
 
 def refusal(function):
@@ -69,8 +74,40 @@ def refusal(function):
     return None
 
 
+@settings(max_examples=300)
+@given(TEXTS)
+@example("x\u00a0\n1")
+@example("x\n1\u00a0")
+@example("x = 1 + \\\n2")
+@example("if x:\n  pass\nelse\n")
+@example("# only\n'doc'")
+@example("@f\nx")
+@example('s = """\n""" + """a"""')
+def test_the_way_without_a_tree_makes_the_same_code_of_any_text(text):
+    assert made(compiler(), text) == made(compiler(analyse=ast.dump), text)
+
+
+def made(each, text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            cell = each.compile(text, "<text>")
+        except USER_ERRORS as error:
+            return type(error), str(error)
+    parts = cell.body or NOTHING, cell.last
+    return (
+        cell.quiet,
+        cell.mode,
+        cell.future_flags,
+        [(part, part and list(part.co_positions())) for part in parts],
+    )
+
+
+NOTHING = compile("", "<text>", "exec")
 NAMES = st.sampled_from(["a", "b", "c"])
-ATOMS = st.one_of(NAMES, st.integers(-5, 5).map("({})".format), st.sampled_from(["'é'", "[]", "None", "True", "{}"]))
+ATOMS = st.one_of(
+    NAMES, st.integers(-5, 5).map("({})".format), st.sampled_from(["'é'", "[]", "None", "True", "{}"])
+)
 
 
 def compound(inner):
@@ -115,6 +152,12 @@ def nested(inner):
 
 
 PROGRAMS = st.recursive(SIMPLE, nested, max_leaves=6)
+
+
+@settings(max_examples=300)
+@given(PROGRAMS)
+def test_the_way_without_a_tree_makes_the_same_code_of_programs(source):
+    assert made(compiler(), source) == made(compiler(analyse=ast.dump), source)
 
 
 @settings(max_examples=400)

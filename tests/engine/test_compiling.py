@@ -22,7 +22,10 @@ AWAITING_CELLS = {
     "base class": ("class C(await give(int)): pass\nv = C.__base__", int),
     "metaclass": ("class C(metaclass=await give(type)): pass\nv = type(C)", type),
     "list of awaits": ("v = [await give(x) for x in (1, 2)]", [1, 2]),
-    "set and dict": ("v = {await give(1)}, {await give(k): await give(k + 1) for k in (1, 2)}", ({1}, {1: 2, 2: 3})),
+    "set and dict": (
+        "v = {await give(1)}, {await give(k): await give(k + 1) for k in (1, 2)}",
+        ({1}, {1: 2, 2: 3}),
+    ),
     "async comprehension": ("v = [x async for x in It(1, 2)]", [1, 2]),
     "nested comprehension": ("v = [[x async for x in It(1, 2)] for _ in (1, 2)]", [[1, 2], [1, 2]]),
     "async for": ("v = 0\nasync for x in It(1, 2):\n    v += x\nelse:\n    v += 10", 13),
@@ -32,7 +35,10 @@ AWAITING_CELLS = {
     "walrus": ("(v := await give(5))", 5),
     "walrus in comprehension": ("[(v := await give(x)) for x in (1, 2)]", 2),
     "match": ("match await give(1):\n    case 1 if await give(True): v = 'one'", "one"),
-    "except*": ("try:\n    await give(1)\n    raise ExceptionGroup('g', [ValueError(1)])\nexcept* ValueError as v: v = await give(7)", None),
+    "except*": (
+        "try:\n    await give(1)\n    raise ExceptionGroup('g', [ValueError(1)])\nexcept* ValueError as v: v = await give(7)",
+        None,
+    ),
     "finally": ("try:\n    pass\nfinally:\n    v = await give(8)", 8),
     "except": ("try:\n    1 / 0\nexcept (await give(ZeroDivisionError)):\n    v = await give(9)", 9),
     "while": ("v = 0\nwhile await give(v < 3): v += 1", 3),
@@ -128,7 +134,9 @@ def test_defines_async_finds_methods_and_async_generators_but_no_expressions(cel
     assert not cells.compile("(x async for x in y)").defines_async
 
 
-@pytest.mark.parametrize("source", [r'"\d"', r'x = "\d"', r'x = 1; "\d"', r'def f(): return "\d"', r'print("\d" "a")'])
+@pytest.mark.parametrize(
+    "source", [r'"\d"', r'x = "\d"', r'x = 1; "\d"', r'def f(): return "\d"', r'print("\d" "a")']
+)
 def test_C5_an_invalid_escape_warns_once(cells, source):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -139,7 +147,17 @@ def test_C5_an_invalid_escape_warns_once(cells, source):
 
 
 @pytest.mark.parametrize(
-    "source", ["1 is 1", "x = 1 is 1", "assert (1, 'm')", "() and 1()", "y = 0\n0x1for x in ()", "0x1for x in ()", "1if 1else 2", "[1](2)"]
+    "source",
+    [
+        "1 is 1",
+        "x = 1 is 1",
+        "assert (1, 'm')",
+        "() and 1()",
+        "y = 0\n0x1for x in ()",
+        "0x1for x in ()",
+        "1if 1else 2",
+        "[1](2)",
+    ],
 )
 def test_C5_every_warning_is_given_as_often_as_plain_compile_gives_it(cells, source):
     with warnings.catch_warnings(record=True) as expected:
@@ -204,7 +222,10 @@ def test_C7_flags_persist_from_a_cached_cell_too(make_cells):
     assert second.compiler.future_flags == first.compiler.future_flags != 0
 
 
-@pytest.mark.parametrize("source", ["+".join(["1"] * 20_000), "-" * 200_000 + "1", "(" * 500 + ")" * 500, "x = " + "[" * 150 + "]" * 150])
+@pytest.mark.parametrize(
+    "source",
+    ["+".join(["1"] * 20_000), "-" * 200_000 + "1", "(" * 500 + ")" * 500, "x = " + "[" * 150 + "]" * 150],
+)
 def test_C8_what_is_too_deep_is_the_error_of_plain_compile_or_runs(cells, source):
     try:
         compile(source, "<cell>", "exec")
@@ -224,6 +245,7 @@ def test_C8_what_is_too_deep_is_the_error_of_plain_compile_or_runs(cells, source
 def test_C8_a_tree_too_deep_for_objects_still_runs_if_plain_compile_takes_it(cells):
     source = "+".join(["1"] * 2_000)
     assert cells.run(source) == 2_000
+    assert cells.run(f"y = {source}\ny") == 2_000
     cells.run("x = " + source)
     assert cells.namespace["x"] == 2_000
     assert isinstance(cells.fail(f"return {source}"), SyntaxError)
@@ -240,7 +262,9 @@ def test_C8_a_lone_surrogate_is_the_users_error(cells):
     assert isinstance(cells.fail("'\ud800';"), UnicodeEncodeError)
 
 
-@pytest.mark.parametrize("source", ["", "\n\n", "   ", "# nothing", "\n  # nothing\n", "\ufeff", "\t", "\f", "pass"])
+@pytest.mark.parametrize(
+    "source", ["", "\n\n", "   ", "# nothing", "\n  # nothing\n", "\ufeff", "\t", "\f", "pass"]
+)
 def test_C9_a_cell_without_code_has_no_value(cells, source):
     assert cells.run(source) is None
 
@@ -292,7 +316,9 @@ def test_C10_failures_are_not_cached(cells):
     assert cells.cache.statistics[:2] == (0, 2)
 
 
-@pytest.mark.parametrize("source", ["x = 1\nx + 1", "x = await give(1)\nx + await give(1)", "await give(2)", "2"])
+@pytest.mark.parametrize(
+    "source", ["x = 1\nx + 1", "x = await give(1)\nx + await give(1)", "await give(2)", "2"]
+)
 def test_V1_the_value_is_that_of_the_last_expression(awaiting, source):
     assert awaiting.run(source) == 2
     assert awaiting.namespace["_"] == 2

@@ -81,7 +81,7 @@ NAMES = st.sampled_from(["a", "b", "c"])
 def expressions(inner):
     return st.one_of(
         inner.map("(await {})".format),
-        inner.map("f'{{{}}}'".format),
+        (inner if sys.version_info >= (3, 12) else NAMES.map("await {}".format)).map("f'{{ {} }}'".format),
         st.builds("({} + {})".format, inner, inner),
         st.builds("{}({}, k={})".format, NAMES, inner, inner),
         st.builds("[{} for {} in {} if {}]".format, inner, NAMES, inner, inner),
@@ -122,7 +122,7 @@ def blocks(inner):
         st.builds("@{}\ndef e(x={}) -> {}:\n{}".format, EXPRESSIONS, EXPRESSIONS, EXPRESSIONS, indented),
         st.builds("async def e(x={}):\n{}".format, EXPRESSIONS, indented),
         st.builds("class E({}, k={}):\n{}".format, EXPRESSIONS, EXPRESSIONS, indented),
-        st.builds("match {}:\n  case 1 if {}:\n  {}".format, EXPRESSIONS, EXPRESSIONS, EXPRESSIONS),
+        st.builds("match {}:\n  case 1 if {}:\n    {}".format, EXPRESSIONS, EXPRESSIONS, EXPRESSIONS),
         st.builds("with {}, {}:\n{}".format, EXPRESSIONS, EXPRESSIONS, indented),
     )
 
@@ -185,7 +185,11 @@ MEANINGS = {
 @pytest.mark.parametrize("source", MEANINGS.values(), ids=list(MEANINGS))
 async def test_V1_a_wrapped_cell_means_what_the_cell_means(make_cells, source):
     from_flag, wrapped = make_cells(), make_cells()
-    setup = inspect.getsource(sys.modules[type(from_flag).__module__]).split('AWAITABLES = """')[1].split('"""')[0]
+    setup = (
+        inspect.getsource(sys.modules[type(from_flag).__module__])
+        .split('AWAITABLES = """')[1]
+        .split('"""')[0]
+    )
     for each in (from_flag, wrapped):
         each.run(setup)
     expected = await from_flag._run_coroutine(from_flag.compile(source))
@@ -213,7 +217,10 @@ async def test_E1_spans_and_names_in_tracebacks_are_those_of_the_cell(awaiting):
     with pytest.raises(ZeroDivisionError) as caught:
         await run_wrapped(awaiting, "x = await give(0)\ndef f():\n    return (1 + 1) / x\nawait give(f())")
     frames = [f for f in traceback.extract_tb(caught.value.__traceback__) if f.filename.startswith("<cell")]
-    assert [(f.name, f.lineno, f.colno, f.end_colno) for f in frames] == [("<module>", 4, 11, 14), ("f", 3, 11, 22)]
+    assert [(f.name, f.lineno, f.colno, f.end_colno) for f in frames] == [
+        ("<module>", 4, 11, 14),
+        ("f", 3, 11, 22),
+    ]
     assert frames[1].line == "return (1 + 1) / x"
 
 

@@ -22,13 +22,22 @@ MOVED = {
     "from": ("x = 1\nfrom os import path, sep as s", "from os import path, sep as s\nx = 1"),
     "def": ("x = 1\ndef f(): return x", "def f():\n    return x\nx = 1"),
     "async def": ("x = await a\nasync def f(): pass", "async def f():\n    pass\nx = await a"),
-    "constant defaults": ("x = 1\ndef f(a, b=2, *, c='d') -> None: pass", "def f(a, b=2, *, c='d') -> None:\n    pass\nx = 1"),
-    "import used by def": ("x = 1\nimport os\ndef f(a: os): pass", "import os\n\ndef f(a: os):\n    pass\nx = 1"),
+    "constant defaults": (
+        "x = 1\ndef f(a, b=2, *, c='d') -> None: pass",
+        "def f(a, b=2, *, c='d') -> None:\n    pass\nx = 1",
+    ),
+    "import used by def": (
+        "x = 1\nimport os\ndef f(a: os): pass",
+        "import os\n\ndef f(a: os):\n    pass\nx = 1",
+    ),
     "behind docstring and future": (
         "'doc'\nfrom __future__ import annotations\nx = 1\nimport os",
-        "'doc'\nfrom __future__ import annotations\nimport os\nx = 1",
+        '"""doc"""\nfrom __future__ import annotations\nimport os\nx = 1',
     ),
-    "over an unsafe one": ("x = 1\nimport not_loaded_at_all\nimport os", "import os\nx = 1\nimport not_loaded_at_all"),
+    "over an unsafe one": (
+        "x = 1\nimport not_loaded_at_all\nimport os",
+        "import os\nx = 1\nimport not_loaded_at_all",
+    ),
 }
 
 
@@ -53,7 +62,9 @@ LEFT = {
     "read before": "print(f)\n\ndef f():\n    pass",
     "read before in a function that stays": "g = lambda: f()\nx = g\n\ndef f():\n    pass",
     "deleted": "x = 1\nimport os\ndel os",
-    "module touched before": "import os\nos.sep = 1\nfrom os import sep".replace("import os\n", "x = os\n", 1),
+    "module touched before": "import os\nos.sep = 1\nfrom os import sep".replace(
+        "import os\n", "x = os\n", 1
+    ),
     "sys touched before": "x = sys.modules\nimport os",
     "namespace seen as a whole": "x = globals()\nimport os",
     "exec before": "exec('import os')\nimport os",

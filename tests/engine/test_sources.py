@@ -28,7 +28,14 @@ CLASSES = {
 }
 
 
-@pytest.mark.parametrize("source", ["class C:\n    def m(self): pass\n", "class C:\n    x = 1\n", "class C:\n    @classmethod\n    def m(cls): pass\n"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class C:\n    def m(self): pass\n",
+        "class C:\n    x = 1\n",
+        "class C:\n    @classmethod\n    def m(cls): pass\n",
+    ],
+)
 def test_N4_the_source_of_a_class_of_an_earlier_cell(inspecting, source):
     inspecting.run("class C: old = 1")
     inspecting.run(f"y = 1\n{source}z = 2")
@@ -39,7 +46,9 @@ def test_N4_the_source_of_a_class_of_an_earlier_cell(inspecting, source):
 
 
 def test_N4_a_class_in_a_class_and_in_a_function(inspecting):
-    inspecting.run("class Outer:\n    class Inner:\n        x = 1\ndef f():\n    class Local:\n        y = 2\n    return Local")
+    inspecting.run(
+        "class Outer:\n    class Inner:\n        x = 1\ndef f():\n    class Local:\n        y = 2\n    return Local"
+    )
     assert inspect.getsource(inspecting.run("Outer.Inner")) == "    class Inner:\n        x = 1\n"
     assert inspect.getsource(inspecting.run("f()")) == "    class Local:\n        y = 2\n"
 

@@ -39,7 +39,7 @@ FILES = {
     "unclosed": "f = (1,\n",
     "inner syntax error": "compile('1 +', 'inner', 'exec')",
     "inner syntax error in exec": "exec('a = 1\\nb = = 2')",
-    "exec": "exec(compile('1 / 0', 'inner', 'exec'))",
+    "exec": "exec(compile('1 / 0', 'inner', 'exec'), {})",
     "import": "import no_such_module_anywhere",
     "interrupt": "raise KeyboardInterrupt",
     "assertion": "assert 1 == 2, 'not equal'",
@@ -74,7 +74,11 @@ def printed_by_python(source, tmp_path):
     file = tmp_path / "the_cell.py"
     file.write_text(source, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-I", str(file)], capture_output=True, text=True, encoding="utf-8", check=False
+        [sys.executable, "-X", "utf8", "-I", str(file)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     return done.stderr.replace(str(file), "<cell 1>")
 
@@ -151,7 +155,9 @@ def test_E2_the_line_of_the_earlier_cell_is_shown(cells):
 
 
 def test_E3_members_and_notes_are_data(cells):
-    info = described(cells, "e = ValueError(1)\ne.add_note('n')\nraise ExceptionGroup('e', [e, TypeError(2)])")
+    info = described(
+        cells, "e = ValueError(1)\ne.add_note('n')\nraise ExceptionGroup('e', [e, TypeError(2)])"
+    )
     assert [(member.type, member.message, member.notes) for member in info.group] == [
         ("ValueError", "1", ["n"]),
         ("TypeError", "2", []),

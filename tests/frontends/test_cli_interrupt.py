@@ -62,6 +62,7 @@ def test_twice_ends_a_cell_that_no_signal_reaches(start):
     running = start("exec", "import os\nprint('pid', os.getpid(), flush=True)\nsum(range(10**15))")
     worker = psutil.Process(int(running.expect(r"pid (\d+)\n")[1]))
     running.process.send_signal(signal.SIGINT)
+    running.expect("Ctrl-C again ends the session")
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 130
     worker.wait(10)

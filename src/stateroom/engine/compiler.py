@@ -6,7 +6,6 @@ its value is kept. Whether a part has to be awaited is read off its ``CO_COROUTI
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -30,6 +29,9 @@ FUTURE_FLAGS = sum(
     for feature in (getattr(__future__, name) for name in __future__.all_feature_names)
     if feature.compiler_flag > 0xFFFF  # older ones share their bits with other meanings
 )
+
+SPACE = " \t\n\f"
+"""What Python's tokenizer takes for space; ``str.isspace`` takes more."""
 
 _INDENT = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*([ \t]+)[^\s#]")
 _CONTINUED = re.compile(r"(?:[ \t\f]|\\\n)*;")
@@ -167,7 +169,7 @@ class Compiler:
     def _compile_new(self, source: str, filename: str) -> CompiledCell:
         flags = self.future_flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         try:
-            return self._compile_expression(source, filename, flags) or self._compile_tree(
+            return self._compile_new_quickly(source, filename, flags) or self._compile_tree(
                 source, filename, flags
             )
         except (RecursionError, MemoryError):
@@ -177,18 +179,17 @@ class Compiler:
             raise
         return _compile_text(source, filename, flags)
 
-    def _compile_expression(self, source: str, filename: str, flags: int) -> CompiledCell | None:
-        """A cell of one line that is an expression, without the detour over a tree."""
-        if self._analyse is not None or _SURELY_NO_PARSER_WARNING.fullmatch(source) is None:
+    def _compile_new_quickly(self, source: str, filename: str, flags: int) -> CompiledCell | None:
+        """Without the detour over a tree, which doubles the time, where nobody has to see one."""
+        if self._analyse is not None:
+            return None
+        text = source.rstrip(SPACE)
+        if _SURELY_NO_PARSER_WARNING.fullmatch(text, text.rfind("\n") + 1) is None:
             return None
         try:
-            last = compile(source, filename, "eval", flags, dont_inherit=True)
-        except SyntaxError:
+            return _compile_split(source, filename, flags)
+        except (SyntaxError, ValueError):
             return None
-        is_docstring = not last.co_names and isinstance(last.co_consts[0], str)
-        if is_docstring:
-            return None
-        return CompiledCell(source, filename, None, last, future_flags=flags & FUTURE_FLAGS)
 
     def _compile_tree(self, source: str, filename: str, flags: int) -> CompiledCell:
         tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -240,15 +241,35 @@ def compile_tree(
 def _compile_text(source: str, filename: str, flags: int) -> CompiledCell:
     """For trees too deep for Python objects: CPython's own way, which allows more depth.
 
-    A final expression after other statements has no value then.
+    The value of a final expression is kept if the expression has a line to itself.
     """
-    body = last = None
     try:
-        last = compile(source, filename, "eval", flags, dont_inherit=True)
-    except SyntaxError:
-        pass
-    if last is None:
-        body = compile(source, filename, "exec", flags, dont_inherit=True)
+        cell = _compile_split(source, filename, flags)
+    except (SyntaxError, ValueError):
+        cell = None
+    if cell is not None:
+        return cell
+    body = compile(source, filename, "exec", flags, dont_inherit=True)
+    return CompiledCell(source, filename, body, None, future_flags=(flags | body.co_flags) & FUTURE_FLAGS)
+
+
+def _compile_split(source: str, filename: str, flags: int) -> CompiledCell | None:
+    """Compile the text before the last line, and the last line as an expression.
+
+    Sound, because a text that compiles has ended all its brackets, strings and blocks, and no
+    expression in the first column can continue it: both parts mean what they mean together.
+    Raises SyntaxError or ValueError for a part that does not compile, which says nothing about the whole.
+    """
+    head, newline, final = source.rstrip(SPACE).rpartition("\n")
+    if not final or final[0].isspace() or head.endswith("\\"):
+        return None
+    line = "\n" * (head.count("\n") + len(newline))
+    last = compile(line + final, filename, "eval", flags, dont_inherit=True)
+    if not last.co_names and isinstance(last.co_consts[0], str):
+        return None  # a text may be a docstring
+    body = None
+    if head.strip(SPACE):
+        body = compile(head, filename, "exec", flags, dont_inherit=True)
         flags |= body.co_flags
     return CompiledCell(source, filename, body, last, future_flags=flags & FUTURE_FLAGS)
 

@@ -123,8 +123,9 @@ class FallbackTransformer:
             tree = self._hoister.hoist(tree)
         statements = [each for statement in tree.body for each in _without_future(statement)]
         value: ast.expr = ast.Constant(None)
-        if statements and isinstance(statements[-1], ast.Expr):
-            value = statements.pop().value
+        if statements and isinstance(final := statements[-1], ast.Expr):
+            value = final.value
+            del statements[-1]
         names = sorted(_module_names(plain) - _annotated_names(tree))
         answer = ast.Return(ast.Tuple([value, _call(LOCALS)], ast.Load()))
         if tree.body:
@@ -153,7 +154,8 @@ async def run(cell: CompiledCell, manager: NamespaceManager) -> Any:
 
     What it left in its locals is merged even if it fails. Raises what the cell raises.
     """
-    assert cell.is_wrapped and cell.body is not None
+    assert cell.is_wrapped
+    assert cell.body is not None
     before = manager.snapshot()
     function = FunctionType(cell.body, manager.namespace, "<module>", (builtins.locals,))
     local_names: dict[str, Any] = {}
@@ -203,7 +205,7 @@ class _AwaitRemover(ast.NodeTransformer):
         node.args = self.visit_arguments(node.args)
         return node
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the name that ast gives it
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
@@ -225,7 +227,7 @@ class _AwaitRemover(ast.NodeTransformer):
 
 def without_awaits(tree: ast.Module) -> ast.Module:
     """A copy of the tree in which nothing of the module's own scope awaits."""
-    from copy import deepcopy  # noqa: PLC0415 - on this path only
+    from copy import deepcopy
 
     module: ast.Module = _AwaitRemover().visit(deepcopy(tree))
     return module

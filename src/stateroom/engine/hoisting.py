@@ -9,12 +9,14 @@ others:
   whose default values and annotations are constants or names;
 - no other statement of the cell binds or deletes a name that it binds, nor is that name a builtin
   or bound before the cell (a reader above the statement would see another object);
-- no statement above it that stays reads such a name, in its own scope or in a function in it, or
-  binds a name that it needs while it runs, or looks at the namespace as a whole (``exec``,
-  ``eval``, ``globals``, ``locals``, ``vars``, ``dir``, ``from … import *``).
+- no statement above it that stays reads such a name, in its own scope, in a function in it or in a
+  function of the cell that it names, or binds a name that it needs while it runs, or looks at the
+  namespace as a whole (``exec``, ``eval``, ``globals``, ``locals``, ``vars``, ``dir``, ``from …
+  import *``).
 
 So a program that runs to its end means the same either way. What remains visible: when a statement
-raises, names further down may be bound already. An assignment, ``type X = …`` and ``X: TypeAlias =
+raises, names further down may be bound already; and a function of an earlier cell finds a name that
+nobody has bound yet. An assignment, ``type X = …`` and ``X: TypeAlias =
 …`` among them, is never moved; which names a statement binds and reads is asked of :mod:`symtable`.
 """
 
@@ -48,7 +50,7 @@ class Hoister:
     def hoist(self, tree: ast.Module) -> ast.Module:
         """A module with the same statements, the safe imports and functions first."""
         start = _prefix_length(tree.body)
-        names = [_names(statement) for statement in tree.body]
+        names = _with_reads_of_functions([_names(statement) for statement in tree.body])
         moved: list[int] = []
         for index in range(start, len(tree.body)):
             stay = [names[above] for above in range(start, index) if above not in moved]
@@ -113,7 +115,11 @@ def _needs_of_import_from(statement: ast.ImportFrom) -> _Needs | None:
 def _needs_of_function(statement: ast.FunctionDef | ast.AsyncFunctionDef) -> _Needs | None:
     if statement.decorator_list or getattr(statement, "type_params", None):
         return None
-    immediate = [*statement.args.defaults, *filter(None, statement.args.kw_defaults), *_annotations(statement)]
+    immediate = [
+        *statement.args.defaults,
+        *filter(None, statement.args.kw_defaults),
+        *_annotations(statement),
+    ]
     if not all(isinstance(node, ast.Constant | ast.Name) for node in immediate):
         return None
     return _Needs(frozenset(node.id for node in immediate if isinstance(node, ast.Name)), frozenset())
@@ -121,7 +127,13 @@ def _needs_of_function(statement: ast.FunctionDef | ast.AsyncFunctionDef) -> _Ne
 
 def _annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterable[ast.expr]:
     arguments = function.args
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    every = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        *arguments.kwonlyargs,
+        arguments.vararg,
+        arguments.kwarg,
+    ]
     annotations = [argument.annotation for argument in every if argument is not None]
     return [node for node in [*annotations, function.returns] if node is not None]
 
@@ -159,8 +171,27 @@ def _names(statement: ast.stmt) -> Names | None:
         return None
     symbols = list(_module_symbols(table))
     return Names(
-        frozenset(name for name, binds in symbols if binds), frozenset(name for name, binds in symbols if not binds)
+        frozenset(name for name, binds in symbols if binds),
+        frozenset(name for name, binds in symbols if not binds),
     )
+
+
+def _with_reads_of_functions(names: list[Names | None]) -> list[Names | None]:
+    """Who reads a name may call it: what the statement that binds it reads is added, to the end."""
+    reached: dict[str, frozenset[str]] = {}
+    for each in filter(None, names):
+        for name in each.binds:
+            reached[name] = reached.get(name, frozenset()) | each.reads
+    return [each and Names(each.binds, _closure(each.reads, reached)) for each in names]
+
+
+def _closure(start: frozenset[str], reached: dict[str, frozenset[str]]) -> frozenset[str]:
+    found, left = set(start), list(start)
+    while left:
+        new = reached.get(left.pop(), frozenset()) - found
+        found |= new
+        left += new
+    return frozenset(found)
 
 
 def _module_symbols(table: SymbolTable) -> Iterable[tuple[str, bool]]:

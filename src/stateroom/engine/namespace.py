@@ -144,9 +144,7 @@ class NamespaceManager:
         """Move a row of names on by one; the namespace follows if nothing there is the user's."""
         current = (newest, *previous[:-1])
         namespace = self._namespace
-        if all(
-            namespace.get(name, ours) is ours for name, ours in zip(names, previous, strict=True)
-        ):
+        if all(namespace.get(name, ours) is ours for name, ours in zip(names, previous, strict=True)):
             for name, value in zip(names, current, strict=True):
                 if value is not _MISSING:
                     namespace[name] = value

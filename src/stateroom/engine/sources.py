@@ -11,6 +11,7 @@ import ast
 import linecache
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 __all__ = ["SourceCache", "install"]
@@ -26,7 +27,7 @@ class SourceCache:
     def add(self, filename: str, source: str) -> None:
         """Register a cell, and forget the oldest if there are too many.
 
-        ``source`` has ``\\n`` line ends; other line separators of ``str.splitlines`` do not end
+        ``source`` has line feeds for line ends; other line separators of ``str.splitlines`` do not end
         a line for Python's tokenizer and must not end one here.
         """
         if self._max_size <= 0:
@@ -63,9 +64,10 @@ class SourceCache:
     def _file_by_methods(self, cls: type) -> str | None:
         for member in list(vars(cls).values()):
             code = getattr(getattr(member, "__func__", member), "__code__", None)
-            qualname = str(getattr(code, "co_qualname", ""))
-            if qualname.startswith(f"{cls.__qualname__}.") and code.co_filename in self._sources:
-                return str(code.co_filename)
+            if not isinstance(code, CodeType) or code.co_filename not in self._sources:
+                continue
+            if code.co_qualname.startswith(f"{cls.__qualname__}."):
+                return code.co_filename
         return None
 
     def _file_by_statement(self, cls: type) -> str | None:
@@ -117,11 +119,11 @@ def install(sources: SourceCache) -> Callable[[], None]:
     Wraps ``inspect.getfile``; nothing is done until somebody asks for the file of a class that
     lives in ``__main__``. Returns a function that takes the wrapper out again.
     """
-    import inspect  # noqa: PLC0415 - asyncio has loaded it; an embedder may not want it at import
+    import inspect
 
     original = inspect.getfile
 
-    def getfile(object: Any) -> str:
+    def getfile(object: Any) -> str:  # noqa: A002 - the name that inspect.getfile gives it
         if isinstance(object, type) and object.__module__ == "__main__":
             filename = sources.file_of_class(object)
             if filename is not None:

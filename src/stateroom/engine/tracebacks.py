@@ -34,6 +34,7 @@ MAX_TRACEBACK_DEPTH = 1000
 """Innermost frames in the text, as CPython has it."""
 MAX_FRAMES = 200
 """Frames as data; the outer and the inner half of a longer traceback are kept."""
+MAX_MESSAGE_CHARS = 2_000_000
 MAX_LINE_CHARS = 2000
 MAX_SOURCE_LINES = 20
 MAX_NOTES = 100
@@ -139,7 +140,8 @@ def _alone(error: BaseException) -> traceback.TracebackException:
     start = _first_user_frame(error.__traceback__)
     parts = traceback.TracebackException(type(error), error, start, limit=-limit, _seen=set())
     parts.stack[:] = [_short(frame) for frame in parts.stack if not is_engine_file(frame.filename)]
-    parts._str = _cut(_as_printed(parts._str, error), MAX_LINE_CHARS * 1000)
+    said: Any = parts  # its text has no public name
+    said._str = _cut(_as_printed(said._str, error), MAX_MESSAGE_CHARS)
     return parts
 
 
@@ -225,7 +227,7 @@ def _message(error: BaseException, parts: traceback.TracebackException) -> str:
     """``str(error)``, asked for once where the text has it unchanged (without a "Did you mean")."""
     if isinstance(error, NameError | AttributeError | ImportError):
         return _safe_str(error)
-    return parts._str
+    return str(vars(parts)["_str"])
 
 
 def _notes(notes: Any) -> list[str]:
@@ -254,24 +256,16 @@ def _module(error: BaseException) -> str:
 
 def _joined(pieces: Iterable[str], max_chars: int) -> str:
     """All pieces, or their beginning and their end, without keeping what lies between."""
-    head: list[str] = []
-    tail: list[str] = []
-    room, tail_chars, left_out = max_chars // 2, 0, 0
+    head_chars = max_chars // 2
+    tail_chars = max(1, max_chars - head_chars)
+    head, tail, total = "", "", 0
     for piece in pieces:
-        if room > 0:
-            head.append(piece[:room])
-            room -= len(head[-1])
-            piece = piece[len(head[-1]) :]
-        tail.append(piece)
-        tail_chars += len(piece)
-        while tail_chars > max_chars - max_chars // 2:
-            surplus = min(tail_chars - (max_chars - max_chars // 2), len(tail[0]))
-            tail[0] = tail[0][surplus:]
-            tail_chars -= surplus
-            left_out += surplus
-            if not tail[0]:
-                del tail[0]
-    return "".join(head) + (_gap(left_out) if left_out else "") + "".join(tail)
+        total += len(piece)
+        head_part = piece[: head_chars - len(head)]
+        head += head_part
+        tail = (tail + piece[len(head_part) :])[-tail_chars:]
+    left_out = total - len(head) - len(tail)
+    return head + (_gap(left_out) if left_out else "") + tail
 
 
 def _cut(text: str, max_chars: int) -> str:

@@ -42,7 +42,7 @@ class WorkerLink:
         self.python_version: str | None = None
         self.heartbeat_at: float | None = None
         self.process = WorkerProcess.spawn(config)
-        self._transport = SessionTransport(config.max_frame_bytes, on_message=self._receive, on_lost=self.kill)
+        self._transport = SessionTransport(config.max_frame_bytes, on_message=self._receive, on_lost=self._hung_up)
         self._on_message = on_message
         self._on_gone = on_gone
         self._ready: asyncio.Future[ReadyMessage] = loop.create_future()
@@ -132,6 +132,11 @@ class WorkerLink:
         else:
             reason = str(item) if isinstance(item, ProtocolError) else f"a {type(item).__name__} came first"
             self._ready.set_exception(WorkerStartError(f"the worker did not say Ready: {reason}"))
+
+    def _hung_up(self) -> None:
+        """The transport has ended: so will the process, or it is of no use any more."""
+        if not self._gone.done():
+            self._loop.call_later(self.config.close_grace_s, self.kill)
 
     def _exited(self) -> None:
         """The process has ended. What it sent before may still be in the transport: read that first."""

@@ -32,7 +32,7 @@ class Router:
     def __init__(
         self,
         *,
-        on_control: Callable[[ReadyMessage | HeartbeatMessage | WarningMessage | FaultMessage], None],
+        on_control: Callable[[HeartbeatMessage | WarningMessage | FaultMessage], None],
         on_input: Callable[[InputMessage, Execution | None], None],
         on_finished: Callable[[Execution], None],
         on_late_output: Callable[[OutputMessage], None],
@@ -68,6 +68,8 @@ class Router:
             self._finish(message, Execution.take_error)
         elif isinstance(message, InputMessage):
             self._on_input(message, self._owner(message.execution_id))
+        elif isinstance(message, ReadyMessage):
+            raise UnexpectedMessage("a ReadyMessage came from a worker that was ready")
         else:
             self._on_control(message)
 

@@ -46,6 +46,11 @@ from .watches import HeartbeatWatch, TakeoverWatch
 
 __all__ = ["Endpoints", "SubprocessWorker"]
 
+TASKS_GRACE_S = 0.5
+"""At the end of the worker: for background tasks to clean up."""
+SWITCH_INTERVAL_S = 0.0005
+"""How long a busy thread may keep the i/o thread and the companion waiting."""
+
 
 class Endpoints(NamedTuple):
     """What the worker inherits from its session."""
@@ -160,8 +165,9 @@ class SubprocessWorker:
         while True:
             message = self._next()
             if isinstance(message, ShutdownMessage):
-                return
+                break
             self._serve_cell(message)
+        self._close()
 
     def _install(self) -> None:
         """Make this process a place for cells; nothing of it is undone."""
@@ -180,7 +186,20 @@ class SubprocessWorker:
         self.io.watches.append(self.takeover_watch)
         if self.settings.heartbeat_interval_s:
             self.io.watches.append(HeartbeatWatch(self.outbox.send, self.settings.heartbeat_interval_s))
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.io.start()
+
+    def _close(self) -> None:
+        """End as ``asyncio.run`` does: tasks cancelled and waited for, then the loop closed."""
+        self.handover.close()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=TASKS_GRACE_S))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+        self._flush_output()
 
     def _forget_after_fork(self) -> None:
         self.interrupts.target = None

@@ -15,7 +15,8 @@ from .values import Class, Dotted, Instance, Items, Live, Method, Reference
 
 __all__ = ["Attributes"]
 
-_COMPUTED = frozenset({property, types.GetSetDescriptorType})
+# Types by id, since a metaclass of the user may define what `==` and `hash` do.
+_COMPUTED = frozenset(map(id, (property, types.GetSetDescriptorType)))
 _ADDING = frozenset({"append", "add", "appendleft"})
 
 
@@ -49,9 +50,7 @@ class Attributes:
 
     def set(self, value: Any, name: str, assigned: Any) -> None:
         """``value.name = assigned``, for the rest of this walk."""
-        if type(value) is Instance:
-            value.attributes[name] = assigned
-        elif type(value) is Class:
+        if type(value) is Instance or type(value) is Class:
             value.attributes[name] = assigned
         elif type(value) is Live:
             self._replaced[id(value.value), name] = assigned
@@ -64,6 +63,14 @@ class Attributes:
             return self.member(value.cls, name, value, after_first=True)
         if type(value) is Live and not is_class(value.value):
             return self.member(type(value.value), name, value, after_first=True)
+        return None
+
+    def item_of(self, value: Live) -> Any:
+        """What ``value[…]`` hands out, for an object of a package that is followed."""
+        for base in mro_of(type(value.value)):
+            rules = self._rules.of_module(class_names(base)[0])
+            if rules is not None and rules.package in FOLLOWED_PACKAGES:
+                return Instance(rules)
         return None
 
     def member(self, cls: type, name: str, owner: Any, *, after_first: bool = False) -> Any:
@@ -97,7 +104,7 @@ class Attributes:
                 return Reference(rules, name, rules.methods.get(name))
             self._telemetry.missed_attribute_chain += 1
             return None
-        if type(raw) in _COMPUTED:
+        if id(type(raw)) in _COMPUTED:
             return Instance(rules) if followed else None
         if type(raw) is types.MemberDescriptorType or is_coroutine_function(raw):
             return None
@@ -113,6 +120,8 @@ class Attributes:
             return self._of_module(value, name)
         if is_class(value):
             return self.member(value, name, None)
+        if value is sys.stdout or value is sys.stderr:
+            return None
         attributes = own_dict(value)
         if attributes is not None:
             own = attributes.get(name, MISSING)
@@ -189,4 +198,4 @@ def _bind(raw: Any, owner: Any, cls: type) -> Any:
             return Live(raw.__get__(owner.value))
         except AttributeError:
             return None
-    return None if kind in _COMPUTED else Live(raw)
+    return None if id(kind) in _COMPUTED else Live(raw)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .attributes import Attributes
-from .lookup import MISSING, class_names, find_in_class, is_class, module_value, mro_of, own_dict
+from .lookup import class_names, find_in_class, is_class, module_value, mro_of, own_dict
 from .read_bytecode import is_coroutine_function
 from .rules import PackageRules, Rules
 from .tables import HANDING_PACKAGES, RESULTS
@@ -21,7 +21,7 @@ _PASSED_ON = frozenset(map(id, (map, filter, zip, enumerate, reversed, iter)))
 """Builtins that iterate over their arguments only when somebody iterates over them."""
 _CONTAINERS = frozenset(map(id, (list, tuple, set, frozenset)))
 _CALLS_KEY = frozenset(map(id, (sorted, min, max)))
-_WITHOUT_CODE = frozenset({types.MethodDescriptorType, types.WrapperDescriptorType, types.MethodWrapperType})
+_WITHOUT_CODE = frozenset(map(id, (types.MethodDescriptorType, types.WrapperDescriptorType)))
 _MAX_WRAPPERS = 4
 
 Run = Callable[[Any, tuple[Any, ...], bool], Any]
@@ -90,7 +90,7 @@ class Calls:
                 return self._run(value.callee, value.arguments, True)
             self.consume(value.arguments)
             return self.call(value.callee, value.arguments, {}) if value.callee is not None else None
-        if kind is Live and type(value.value) in (list, tuple):
+        if kind is Live and (type(value.value) is list or type(value.value) is tuple):
             return Live(value.value[0]) if value.value else None
         if value is not None:
             self.call_member(value, "__iter__")
@@ -155,9 +155,8 @@ class Calls:
             return self._class(value, arguments)
         if kind is functools.partial:
             return self._live(value.func, tuple([Live(item) for item in value.args]) + arguments, keywords)
-        if kind in _WITHOUT_CODE:
-            owner = getattr(value, "__objclass__", None)
-            return self._named_method(owner, value.__name__) if owner is not None else None
+        if id(kind) in _WITHOUT_CODE:
+            return self._named_method(value.__objclass__, value.__name__)
         wrapped = (own_dict(value) or {}).get("__wrapped__")
         if type(wrapped) is types.FunctionType:
             return self._function(wrapped, arguments)
@@ -166,17 +165,16 @@ class Calls:
 
     def _function(self, function: types.FunctionType, arguments: tuple[Any, ...]) -> Any:
         result = None
+        wrapped: Any = function
         for _ in range(_MAX_WRAPPERS):
-            if is_coroutine_function(function):
-                return None
-            module = function.__globals__.get("__name__")
+            if type(wrapped) is not types.FunctionType or is_coroutine_function(wrapped):
+                break
+            module: Any = wrapped.__globals__.get("__name__")
             rules = self._rules.of_module(module)
             if rules is not None:
-                return self._library_function(rules, module, function.__code__)
-            result = self._run(function, arguments, False)
-            function = function.__dict__.get("__wrapped__")
-            if type(function) is not types.FunctionType:
-                break
+                return self._library_function(rules, module, wrapped.__code__)
+            result = self._run(wrapped, arguments, False) or result
+            wrapped = wrapped.__dict__.get("__wrapped__")
         self.consume(arguments)
         return result
 
@@ -193,9 +191,9 @@ class Calls:
     def _builtin(
         self, value: types.BuiltinFunctionType, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> Any:
-        owner = value.__self__
+        owner: Any = value.__self__
         if owner is None or type(owner) is types.ModuleType:
-            module = value.__module__
+            module: Any = value.__module__
             if module is None and owner is not None:
                 module = module_value(owner, "__name__")
             rules = self._rules.of_module(module)
@@ -257,7 +255,6 @@ class Calls:
         if known is None and type(initialise) is types.FunctionType:
             self._function(initialise, (made, *arguments))
         return made
-
 
 
 def _put_off(cls: Any, arguments: tuple[Any, ...]) -> Lazy:

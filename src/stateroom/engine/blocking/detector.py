@@ -63,7 +63,7 @@ class BlockingDetector:
         if not self._config.enable_blocking_detection:
             return CallSites(None)
         try:
-            scope = read_cell(tree)
+            scope = read_cell(tree, self._rules.dotted_call)
         except RecursionError:  # the caller is near its own limit
             return CallSites(None)
         return CallSites(scope if scope.steps else None)
@@ -79,6 +79,6 @@ class BlockingDetector:
         except Blocks as found:
             self._telemetry.detected_blocking_call += 1
             return Verdict(found.call, judge.line, tuple(judge.path))
-        except Exception:  # a key of the user's in a dict can raise from its own __eq__
+        except Exception:  # noqa: BLE001 - a key of the user's in a dict can raise from its own __eq__
             return None
         return None

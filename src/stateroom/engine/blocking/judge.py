@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import sys
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..telemetry import Telemetry
 from . import steps as op
 from .attributes import Attributes
 from .calls import Blocks, Calls
-from .lookup import MISSING, is_module, module_value
+from .lookup import MISSING, class_names, mro_of
 from .rules import Rules
 from .scopes import ScopeCache
 from .steps import Scope, Step
@@ -30,7 +31,11 @@ MAX_DEPTH = 12
 MAX_STEPS = 4_000
 """Steps walked for one verdict; a cell that needs more is taken as not blocking."""
 
-_PLAIN = frozenset({int, float, complex, bool, str, bytes, bytearray, type(None), range, slice})
+# Types by id, since a metaclass of the user may define what `==` and `hash` do.
+_PLAIN = frozenset(map(id, (int, float, complex, bool, str, bytes, bytearray, type(None), range, slice)))
+_PATHS = (("pathlib", "Path"), ("pathlib._local", "Path"))
+_CONTAINERS = frozenset(map(id, (dict, list, tuple)))
+_NO_KEYWORDS: dict[str, Any] = {}
 _builtins = builtins.__dict__
 
 
@@ -97,7 +102,7 @@ class Judge:
         value = frame.globals.get(name, MISSING)
         if value is MISSING:
             return self._name_elsewhere(name, frame)
-        return None if type(value) in _PLAIN else Live(value)
+        return None if id(type(value)) in _PLAIN else Live(value)
 
     def _name_elsewhere(self, name: str, frame: Frame) -> Any:
         for module in reversed(self._cell.stars):
@@ -114,16 +119,15 @@ class Judge:
 
     def _call(self, registers: list[Any], callee: int, details: Any, frame: Frame) -> Any:
         arguments, keywords, text = details
-        value = registers[callee]
-        known = tuple([registers[register] for register in arguments])
-        named = {name: registers[register] for name, register in keywords} if keywords else {}
-        result = self._calls.call(value, known, named)
+        known = tuple([registers[register] for register in arguments]) if arguments else ()
+        named = {name: registers[register] for name, register in keywords} if keywords else _NO_KEYWORDS
+        result = self._calls.call(registers[callee], known, named)
         if text is not None and frame is self._cell:
             self._judge_text(text)
         return result
 
     def _judge_text(self, text: str) -> None:
-        """A call that did not turn out to block: would it, if names meant what they say?"""
+        """A call that reads like a blocking one did not turn out to be one."""
         blocking = self._rules.dotted_call(text)
         if blocking is None:
             return
@@ -140,28 +144,31 @@ class Judge:
         if type(function) is Live:
             function = function.value
         if type(function) is FunctionType:
-            scope = self._scopes.of(function.__code__, function.__globals__.get("__name__"))
-            frame = self._frame_of(function)
+            scope = self._scopes.of(function.__code__, function.__globals__)
         else:
             body = function.body
-            scope = self._scopes.of(body) if type(body) is CodeType else body
-            frame = Frame({}, function.frame, function.frame.globals)
+            scope = self._scopes.of(body, function.frame.globals) if type(body) is CodeType else body
         if scope is None or scope.is_coroutine or len(self.path) >= MAX_DEPTH:
             return None
         if scope.is_generator and not iterating:
             holder = Live(function) if type(function) is FunctionType else function
             return Lazy(holder, arguments, is_generator=True)
-        return self._walk_function(function, scope, frame, arguments)
+        return self._walk_function(function, scope, arguments)
 
-    def _walk_function(self, function: Any, scope: Scope, frame: Frame, arguments: tuple[Any, ...]) -> Any:
+    def _walk_function(self, function: Any, scope: Scope, arguments: tuple[Any, ...]) -> Any:
         known = any(argument is not None for argument in arguments)
         key = id(scope) if known else id(function)
         if key in self._walked:
             return None
         self._walked.add(key)
         self._kept.append(function)
-        for index, name in enumerate(scope.parameters):
-            frame.names[name] = arguments[index] if index < len(arguments) else frame.names.get(name)
+        if type(function) is FunctionType:
+            frame = self._frame_of(function)
+        else:
+            frame = Frame({}, function.frame, function.frame.globals)
+        names = frame.names
+        for name, argument in zip_longest(scope.parameters, arguments[: len(scope.parameters)]):
+            names[name] = names.get(name) if argument is None else argument
         self.path.append(scope.name)
         self._walk(scope.steps, [None] * scope.size, frame)
         self.path.pop()
@@ -172,17 +179,19 @@ class Judge:
     def _frame_of(self, function: FunctionType) -> Frame:
         """The names that a live function sees, before those it binds itself."""
         names: dict[str, Any] = {}
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            try:
-                names[name] = Live(cell.cell_contents)
-            except ValueError:
-                names[name] = None
-        for name, value in (function.__kwdefaults__ or {}).items():
-            names[name] = Live(value)
-        defaults = function.__defaults__ or ()
-        count = function.__code__.co_argcount
-        for name, value in zip(function.__code__.co_varnames[count - len(defaults) : count], defaults, strict=True):
-            names[name] = Live(value)
+        if function.__closure__:
+            for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+                try:
+                    names[name] = Live(cell.cell_contents)
+                except ValueError:
+                    names[name] = None
+        if function.__kwdefaults__:
+            for name, value in function.__kwdefaults__.items():
+                names[name] = Live(value)
+        if function.__defaults__:
+            positional = function.__code__.co_varnames[: function.__code__.co_argcount]
+            for name, value in zip(reversed(positional), reversed(function.__defaults__), strict=False):
+                names[name] = Live(value)
         of_cell = function.__globals__ is self._cell.globals
         return Frame(names, self._cell if of_cell else None, function.__globals__)
 
@@ -234,7 +243,11 @@ class Judge:
                 registers[step[1]] = Instance(self._rules.of_module("pathlib"), "Path")
 
     def _item(self, registers: list[Any], step: Step, frame: Frame) -> None:
-        registers[step[1]] = _item_of(registers[step[2]], step[3])
+        container = registers[step[2]]
+        if type(container) is Live and id(type(container.value)) not in _CONTAINERS:
+            registers[step[1]] = self._attributes.item_of(container)
+        else:
+            registers[step[1]] = _item_of(container, step[3])
 
     def _either(self, registers: list[Any], step: Step, frame: Frame) -> None:
         registers[step[1]] = next((v for r in step[2] if (v := registers[r]) is not None), None)
@@ -275,8 +288,9 @@ def _is_path(value: Any) -> bool:
     rules = getattr(value, "rules", None) if type(value) in (Instance, Reference) else None
     if rules is not None:
         return bool(rules.package == "pathlib")
-    kind = type(value.value) if type(value) is Live else None
-    return kind is not None and kind.__module__ in ("pathlib", "pathlib._local")
+    if type(value) is not Live:
+        return False
+    return any(class_names(base) in _PATHS for base in mro_of(type(value.value)))
 
 
 def _item_of(container: Any, key: Any) -> Any:
@@ -289,12 +303,12 @@ def _item_of(container: Any, key: Any) -> Any:
     kind = type(value)
     if kind is dict and value:
         found = value.get(key, MISSING) if key is not None else next(iter(value.values()))
-    elif kind in (list, tuple) and value:
+    elif (kind is list or kind is tuple) and value:
         index = key if type(key) is int else 0
         found = value[index] if -len(value) <= index < len(value) else MISSING
     else:
         return None
-    return None if found is MISSING or type(found) in _PLAIN else Live(found)
+    return None if found is MISSING or id(type(found)) in _PLAIN else Live(found)
 
 
 _OTHER: dict[int, Callable[[Judge, list[Any], Step, Frame], None]] = {

@@ -28,7 +28,7 @@ mro_of = type.__dict__["__mro__"].__get__
 dict_of_class = type.__dict__["__dict__"].__get__
 _name_of_class = type.__dict__["__name__"].__get__
 _module_of_class = type.__dict__["__module__"].__get__
-_dict_of_module = types.ModuleType.__dict__["__dict__"].__get__
+_dict_of_module: Any = vars(types.ModuleType)["__dict__"].__get__
 
 
 def is_module(value: object) -> bool:

@@ -14,12 +14,16 @@ __all__ = ["read_cell"]
 MAX_DEPTH = 80
 """Deeper nesting (``a + b + …`` thousands of times) is not looked into."""
 
+Suspects = Callable[[str], object]
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
-def read_cell(tree: ast.Module) -> Scope:
-    """The steps of a cell, those of the functions and classes it defines included."""
-    reader = _Reader("<cell>")
+def read_cell(tree: ast.Module, suspects: Suspects) -> Scope:
+    """The steps of a cell, those of the functions and classes it defines included.
+
+    ``suspects`` says whether a dotted name reads like a blocking call.
+    """
+    reader = _Reader("<cell>", suspects)
     reader.statements(tree.body)
     return reader.build.finish()
 
@@ -27,9 +31,12 @@ def read_cell(tree: ast.Module) -> Scope:
 class _Reader:
     """Reads one scope; a function or class body gets a reader of its own."""
 
-    __slots__ = ("build", "depth", "globals")
+    __slots__ = ("build", "depth", "globals", "suspects")
 
-    def __init__(self, name: str, parameters: tuple[str, ...] = (), depth: int = 0) -> None:
+    def __init__(
+        self, name: str, suspects: Suspects, parameters: tuple[str, ...] = (), depth: int = 0
+    ) -> None:
+        self.suspects = suspects
         self.build = ScopeBuilder(name, parameters)
         self.depth = depth
         self.globals: set[str] = set()
@@ -98,13 +105,16 @@ class _Reader:
             callee = self.build.value(op.SUPER, self._first_parameter(), function.attr)
         else:
             callee = self.value(function)
-        arguments = tuple(
-            [self.value(a.value if type(a) is ast.Starred else a) for a in node.args]  # noqa: C409
-        )
+        arguments = tuple([self.value(a.value if type(a) is ast.Starred else a) for a in node.args])
         keywords = tuple([(k.arg, self.value(k.value)) for k in node.keywords])
         if not callee and not any(type(a) in _MAY_BE_LAZY for a in node.args):
             return NOTHING
-        return self.build.value(kind, callee, (arguments, keywords, _dotted(function)), node.lineno)
+        return self.build.value(kind, callee, (arguments, keywords, self._suspicious(function)), node.lineno)
+
+    def _suspicious(self, function: ast.expr) -> str | None:
+        """The text of a callee that reads like a blocking call, for the guard against overshadowing."""
+        text = _dotted(function)
+        return text if text is not None and self.suspects(text) else None
 
     def awaited(self, node: ast.Await) -> int:
         if type(node.value) is ast.Call:
@@ -177,7 +187,7 @@ class _Reader:
         """The first iterable is evaluated at once, the rest when somebody iterates."""
         first = node.generators[0]
         self.effects(first.iter)
-        inner = _Reader("<genexpr>", depth=self.depth)
+        inner = _Reader("<genexpr>", self.suspects, depth=self.depth)
         inner.build.scope.is_generator = True
         inner._comprehension(node)
         function = self.build.value(op.FUNCTION, inner.build.finish())
@@ -245,7 +255,7 @@ class _Reader:
         register = self.value(iterable)
         item = NOTHING
         if register and waits:
-            item = self.build.value(op.ITERATE, register, _dotted(iterable), iterable.lineno)
+            item = self.build.value(op.ITERATE, register, None, iterable.lineno)
         self.bind(target, item)
 
     def for_(self, node: ast.For | ast.AsyncFor) -> None:
@@ -313,16 +323,13 @@ class _Reader:
             self.effects(default)
         scope = self._inner(node, node.name, lambda inner: inner.statements(node.body))
         scope.is_coroutine = type(node) is ast.AsyncFunctionDef
-        self.bind(ast.Name(node.name), self._decorated(node, self.build.value(op.FUNCTION, scope)))
-
-    def _decorated(self, node: Any, register: int) -> int:
-        """A decorated function counts as the function, unless it becomes a context manager."""
-        return register
+        # Decorated or not, it counts as the function: most decorators return something that calls it.
+        self.bind(ast.Name(node.name), self.build.value(op.FUNCTION, scope))
 
     def class_(self, node: ast.ClassDef) -> None:
         self._decorators(node)
         bases = tuple([self.value(base) for base in node.bases])
-        inner = _Reader(node.name, depth=self.depth)
+        inner = _Reader(node.name, self.suspects, depth=self.depth)
         inner.statements(node.body)
         scope = inner.build.finish()
         self.bind(ast.Name(node.name), self.build.value(op.CLASS, scope, bases))
@@ -332,7 +339,7 @@ class _Reader:
             self.effects(decorator)
 
     def _inner(self, node: _Function, name: str, read: Callable[[_Reader], None]) -> Scope:
-        inner = _Reader(name, _parameters(node.args), self.depth)
+        inner = _Reader(name, self.suspects, _parameters(node.args), self.depth)
         read(inner)
         return inner.build.finish()
 

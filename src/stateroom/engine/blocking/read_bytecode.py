@@ -9,6 +9,7 @@ instruction that is not known here costs knowledge of its operands, not correctn
 from __future__ import annotations
 
 import dis
+import sys
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_VARARGS, CO_VARKEYWORDS
 from types import CodeType, FunctionType
 from typing import Any
@@ -21,7 +22,8 @@ __all__ = ["is_coroutine_function", "parameters_of", "read_function"]
 MAX_CODE_BYTES = 16_000
 """Larger functions are not looked into."""
 
-_NULL = -1  # the interpreter's own marker below or above a callable
+_NULL = -1  # the interpreter's own marker beside a callable
+_NULL_FIRST = sys.version_info < (3, 13)
 
 _NO_EFFECT = frozenset(
     {"RESUME", "NOP", "NOT_TAKEN", "CACHE", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"}
@@ -60,6 +62,8 @@ class _Reader:
         self.constants: dict[int, Any] = {}
         self.waiting: dict[int, list[int]] = {}
         self.entered: set[int] = set()
+        self.super_names: set[int] = set()
+        self.supers: set[int] = set()
 
     def read(self, code: CodeType) -> None:
         reachable = True
@@ -143,10 +147,14 @@ class _Reader:
     def op_load_global(self, instruction: dis.Instruction) -> None:
         with_null = self.effect_of(instruction) == 2
         register = self.build.value(op.NAME, instruction.argval)
-        self.push_callable(register, with_null)
+        if with_null and _NULL_FIRST:
+            self.push(_NULL)
+        if instruction.argval == "super":
+            self.super_names.add(register)
+        self.push_callable(register, with_null=with_null and not _NULL_FIRST)
 
-    def push_callable(self, register: int, with_null: bool) -> None:
-        """The order of the pair differs between versions; ``callee`` takes either."""
+    def push_callable(self, register: int, *, with_null: bool) -> None:
+        """A callable, and the place for the ``self`` that a method would have."""
         self.push(register)
         if with_null:
             self.push(_NULL)
@@ -175,13 +183,16 @@ class _Reader:
 
     def attribute(self, name: str, is_method: bool) -> None:
         base = self.pop()
-        register = self.build.value(op.ATTRIBUTE, base, name) if base > 0 else NOTHING
-        self.push_callable(register, is_method)
+        if base in self.supers:
+            register = self.build.value(op.SUPER, base, name)
+        else:
+            register = self.build.value(op.ATTRIBUTE, base, name) if base > 0 else NOTHING
+        self.push_callable(register, with_null=is_method)
 
     def op_load_super_attr(self, instruction: dis.Instruction) -> None:
         effect = self.effect_of(instruction)
         _, _, owner = self.pop_many(3)
-        self.push_callable(self.build.value(op.SUPER, owner, instruction.argval), effect == -1)
+        self.push_callable(self.build.value(op.SUPER, owner, instruction.argval), with_null=effect == -1)
 
     # Stores
 
@@ -235,6 +246,11 @@ class _Reader:
         callee = second if first == _NULL else first
         if callee in self.entered:
             self.push(callee)
+            return
+        if callee in self.super_names and self.build.scope.parameters:
+            owner = self.build.value(op.NAME, self.build.scope.parameters[0])
+            self.supers.add(owner)
+            self.push(owner)
             return
         known = tuple([max(register, NOTHING) for register in arguments])
         self.push(self.build.value(op.CALL, max(callee, NOTHING), (known, (), None)))

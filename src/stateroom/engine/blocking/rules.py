@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .tables import ASYNC_MODULE_PARTS, BLOCKING_CALLS, PUBLIC_PACKAGES
+from .tables import ASYNC_MODULE_PARTS, BLOCKING_CALLS, PUBLIC_CLASSES, PUBLIC_NAMES, PUBLIC_PACKAGES
 
 __all__ = ["PackageRules", "Rules"]
 
@@ -40,9 +40,10 @@ class PackageRules:
             if name.startswith("-"):
                 self.exceptions.add(short)
                 continue
-            self.calls[short] = f"{module}.{short}"
+            public = PUBLIC_NAMES.get(f"{module}.{short}") or _public_name(module, class_name, name)
+            self.calls[short] = public
             if class_name and name != "*" and not name.startswith("__"):
-                self.methods.setdefault(name, f"{module}.{short}")
+                self.methods.setdefault(name, public)
 
     def function(self, module: str, name: str) -> str | None:
         """The public name of the function, or of the class whose construction blocks."""
@@ -150,6 +151,12 @@ class Rules:
             rules.add(rest, class_name, [name])
         if not class_name[:1].isupper():
             rules.add(module, "", [name])
+
+
+def _public_name(module: str, class_name: str, name: str) -> str:
+    if not class_name:
+        return f"{module}.{name}"
+    return f"{module}.{PUBLIC_CLASSES.get(class_name, class_name)}.{name}"
 
 
 def _public(module: str) -> str:

@@ -30,12 +30,12 @@ class ScopeCache:
     def __repr__(self) -> str:
         return f"<ScopeCache {len(self._scopes)}/{self._size}>"
 
-    def of(self, code: CodeType, module: Any = None) -> Scope | None:
-        """The steps of a function of ``module``; None for one of a library."""
+    def of(self, code: CodeType, globals_: Any) -> Scope | None:
+        """The steps of a function with these globals; None for one of a library."""
         try:
             return self._scopes[id(code)][1]
         except KeyError:
-            scope = None if is_library(code, module) else read_function(code)
+            scope = None if is_library(code, globals_.get("__name__")) else read_function(code)
             if len(self._scopes) >= self._size:
                 for key in list(self._scopes)[: self._size // 2 + 1]:
                     del self._scopes[key]

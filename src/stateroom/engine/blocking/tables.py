@@ -58,11 +58,10 @@ BLOCKING_CALLS: dict[str, dict[str, str]] = {
     "signal": {"": "pause sigwait sigwaitinfo sigtimedwait"},
     "pdb": {"": "set_trace run runcall runeval post_mortem pm", "Pdb": "set_trace cmdloop"},
     "pathlib": {
-        "Path": "open read_text read_bytes write_text write_bytes glob rglob walk copy copy_into move move_into"
+        "Path": "open read_text read_bytes write_text write_bytes glob rglob walk copy copy_into move"
+        " move_into",
     },
-    "shutil": {
-        "": "copy copy2 copyfile copyfileobj copytree rmtree move make_archive unpack_archive"
-    },
+    "shutil": {"": "copy copy2 copyfile copyfileobj copytree rmtree move make_archive unpack_archive"},
     "glob": {"": "glob iglob"},
     "socket": {
         "": "create_connection getaddrinfo gethostbyname gethostbyname_ex gethostbyaddr getnameinfo"
@@ -282,6 +281,29 @@ PUBLIC_PACKAGES: dict[str, str] = {
     "MySQLdb._mysql": "MySQLdb",
 }
 """Where the standard library really defines what it offers under a public name."""
+
+PUBLIC_CLASSES = {
+    "lock": "Lock",
+    "LockType": "Lock",
+    "_RLock": "RLock",
+    "BaseProcess": "Process",
+    "ApplyResult": "AsyncResult",
+    "BaseEventLoop": "AbstractEventLoop",
+    "_TemporaryFileWrapper": "NamedTemporaryFile",
+}
+"""Classes that are known by another name than their own."""
+
+PUBLIC_NAMES = {
+    "builtins.open": "open",
+    "builtins.input": "input",
+    "builtins.breakpoint": "breakpoint",
+    "io.open": "open",
+    "psycopg.Connection.connect": "psycopg.connect",
+    "getpass.unix_getpass": "getpass.getpass",
+    "getpass.fallback_getpass": "getpass.getpass",
+    "getpass.win_getpass": "getpass.getpass",
+}
+"""Functions that are."""
 
 ASYNC_MODULE_PARTS = frozenset({"asyncio", "aio", "_async", "asynchronous", "async_client"})
 """A submodule with such a part in its name holds the asynchronous face of a package."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "run_cell"]
 
+HINT_AFTER_S = 1.0
+"""How long a cell may take to end after Ctrl-C before the user is told what else there is."""
+
 
 class Cell(NamedTuple):
     """What to run. With ``filename`` and ``argv`` it runs as a script would."""
@@ -100,8 +103,12 @@ class _CellRun:
 
     async def _cancel_cell(self, then_kill: bool) -> None:
         assert self._session is not None
+        cancelling = asyncio.ensure_future(self._session.cancel())
         try:
-            await self._session.cancel()
+            ended, _ = await asyncio.wait([cancelling], timeout=HINT_AFTER_S)
+            if not ended and not then_kill:
+                self._terminal.complain("the cell has not ended yet; Ctrl-C again ends the session")
+                await cancelling
         finally:
             if then_kill:
                 self._kill()

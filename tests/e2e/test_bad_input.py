@@ -1,0 +1,283 @@
+"""Either end meets bytes, messages and orders that it should not get."""
+
+import asyncio
+import contextlib
+import sys
+import textwrap
+
+import pytest
+
+import stateroom
+from stateroom import errors
+from stateroom.config import SessionConfig
+from stateroom.protocol.framing import FrameReader, FrameWriter
+from stateroom.protocol.messages import (
+    ConfigureMessage,
+    ErrorMessage,
+    ExecuteMessage,
+    FaultMessage,
+    InputResponseMessage,
+    OutputMessage,
+    ReadyMessage,
+    ResultMessage,
+    ShutdownMessage,
+    ToSession,
+)
+from stateroom.session.process import WorkerProcess
+
+WRITER = FrameWriter((1 << 31) - 1)
+
+
+class RawSession:
+    """The session's end of a real worker, as bytes."""
+
+    def __init__(self):
+        self.worker = WorkerProcess.spawn(SessionConfig())
+        self.worker.sock.setblocking(True)
+        self.reader = FrameReader(ToSession, (1 << 31) - 1)
+        self.waiting = []
+
+    def send_bytes(self, data):
+        self.worker.sock.sendall(data)
+
+    def send(self, message):
+        for part in WRITER.encode(message):
+            self.send_bytes(part)
+
+    def receive(self):
+        while not self.waiting:
+            count = self.worker.sock.recv_into(self.reader.get_buffer())
+            if not count:
+                return None
+            self.waiting += self.reader.received(count)
+        return self.waiting.pop(0)
+
+    def receive_only(self, kind):
+        """The next message of this kind; heartbeats and output may come before it."""
+        while not isinstance(message := self.receive(), kind):
+            assert message is not None, "the worker hung up"
+        return message
+
+
+@pytest.fixture
+def raw():
+    raw = RawSession()
+    yield raw
+    raw.worker.kill()
+    raw.worker.popen.wait()
+    raw.worker.close()
+
+
+@pytest.fixture
+def ready(raw):
+    raw.send(ConfigureMessage(max_frame_bytes=100_000))
+    assert isinstance(raw.receive(), ReadyMessage)
+    return raw
+
+
+def frame(header, payload=b""):
+    return len(header).to_bytes(4, "big") + len(payload).to_bytes(4, "big") + header + payload
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (frame(b"\xc1 not msgpack"), "MalformedFrame"),
+        (frame(b"\x81\xa4type\xa5bogus"), "bogus"),
+        (frame(b""), "MalformedFrame"),
+        (frame(b"x" * 200_000), "FrameTooLarge"),
+    ],
+    ids=["garbage", "unknown type", "empty", "oversized"],
+)
+def test_worker_names_the_fault_and_goes_on(ready, data, reason):
+    ready.send_bytes(data)
+    assert reason in ready.receive_only(FaultMessage).reason
+    ready.send(ExecuteMessage(execution_id="after", number=1, code="1"))
+    assert ready.receive_only(ResultMessage).execution_id == "after"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (ConfigureMessage(), "configured only once"),
+        (InputResponseMessage(input_id="7", data="x"), "nobody waits"),
+    ],
+    ids=["second configure", "answer without question"],
+)
+def test_worker_refuses_messages_out_of_order(ready, message, reason):
+    ready.send(message)
+    assert reason in ready.receive_only(FaultMessage).reason
+
+
+def test_worker_is_busy_with_one_cell_at_a_time(ready):
+    ready.send(ExecuteMessage(execution_id="one", number=1, code="input()"))
+    ready.send(ExecuteMessage(execution_id="two", number=2, code="2"))
+    refused = ready.receive_only(ErrorMessage)
+    assert (refused.execution_id, refused.busy) == ("two", True)
+    ready.send(InputResponseMessage(input_id="1", data="x"))
+    assert ready.receive_only(ResultMessage).execution_id == "one"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        (ExecuteMessage(execution_id="early", number=1, code="1"), "UnexpectedMessage"),
+        (ConfigureMessage(protocol_version=99), "VersionMismatch"),
+    ],
+    ids=["execute before configure", "other protocol version"],
+)
+def test_worker_that_cannot_be_used_says_why_and_exits(raw, message, kind):
+    raw.send(message)
+    fault = raw.receive_only(FaultMessage)
+    assert fault.fatal
+    assert kind in fault.reason
+    assert raw.worker.popen.wait() == 1
+
+
+def test_worker_ends_with_its_transport(ready):
+    ready.worker.sock.close()
+    ready.worker.popen.wait()
+
+
+def test_shutdown_runs_atexit_handlers(ready):
+    ready.send(ExecuteMessage(execution_id="one", number=1, code="import atexit; atexit.register(print, 'bye')"))
+    ready.receive_only(ResultMessage)
+    ready.send(ShutdownMessage())
+    assert ready.receive_only(OutputMessage).data == "bye\n"
+    assert ready.worker.popen.wait() == 0
+
+
+# A worker that does not keep to the protocol
+
+
+SCRIPT = """\
+#!{python}
+import socket, sys
+from stateroom.protocol.framing import FrameReader, FrameWriter
+from stateroom.protocol.messages import *
+fds = [int(word) for word in sys.argv if word.isdigit()]
+sock = socket.socket(fileno=fds[0])
+reader, writer = FrameReader(ToWorker, 1 << 30), FrameWriter(1 << 30)
+def send(message, **kw):
+    for part in writer.encode(message, **kw): sock.sendall(part)
+def receive():
+    while True:
+        count = sock.recv_into(reader.get_buffer())
+        if not count: sys.exit()
+        for item in reader.received(count): return item
+def ready(version=PROTOCOL_VERSION, python="%d.%d.%d" % sys.version_info[:3]):
+    send(ReadyMessage(protocol_version=version, python_version=python, pid=1))
+receive()
+{body}
+"""
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    """Settings for a session whose worker runs the given lines after it was configured."""
+
+    def make(body):
+        script = tmp_path / "python"
+        script.write_text(SCRIPT.format(python=sys.executable, body=textwrap.dedent(body)))
+        script.chmod(0o755)
+        return {"python": str(script), "start_timeout_s": 10}
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "text"),
+    [
+        ("ready(version=99)", errors.VersionMismatch, "protocol version"),
+        ("ready(python='3.9.1')", errors.VersionMismatch, "3.9.1"),
+        ("sock.sendall(b'x' * 100)", errors.WorkerStartError, "FrameTooLarge|over max_frame_bytes"),
+        ("send(HeartbeatMessage())", errors.WorkerStartError, "HeartbeatMessage came first"),
+        ("sys.exit('no luck')", errors.WorkerStartError, "no luck"),
+    ],
+    ids=["protocol", "python", "garbage", "heartbeat", "exit"],
+)
+async def test_start_fails_clearly(scripted, body, error, text):
+    session = stateroom.Session(**scripted(body))
+    with pytest.raises(error, match=text):
+        await session.start()
+    assert session.info.state == "broken"
+    await session.close()
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ("sock.sendall(b'\\xff' * 100)", "FrameTooLarge"),
+        ("sock.sendall((5).to_bytes(4, 'big') + bytes(4) + b'hello')", "MalformedFrame"),
+        ("send(ResultMessage(execution_id='other', mode='x', duration_s=0.0))", "UnexpectedMessage"),
+        ("send(ReadyMessage(protocol_version=1, python_version='3', pid=1))", "UnexpectedMessage"),
+    ],
+    ids=["oversized", "malformed", "result of another", "second ready"],
+)
+async def test_session_gives_up_a_worker_that_breaks_the_protocol(scripted, reply, kind):
+    async with stateroom.Session(**scripted(f"ready()\nreceive()\n{reply}\nreceive()")) as session:
+        result = await session.run("1")
+        assert result.error.type == kind
+        with pytest.raises(errors.SessionBroken):
+            await session.run("1")
+
+
+async def test_frame_cut_short_by_death_is_the_death(scripted):
+    body = "ready()\nreceive()\nsock.sendall((50).to_bytes(4, 'big') + bytes(4) + b'cut')\nsys.exit(4)"
+    async with stateroom.Session(**scripted(body)) as session:
+        result = await session.run("1")
+        assert (result.error.type, result.error.exit_status) == ("WorkerDied", 4)
+
+
+async def test_answer_to_an_input_that_is_not_open():
+    async with stateroom.Session() as session:
+        with pytest.raises(errors.InputRefused, match="not open"):
+            session.input_response("1", "x")
+
+
+async def test_code_over_the_frame_limit_is_refused_and_the_session_lives():
+    async with stateroom.Session(max_frame_bytes=10_000) as session:
+        with pytest.raises(errors.FrameTooLarge):
+            await session.run("#" * 20_000)
+        result = await session.run("'x' * 20_000")
+        assert result.ok
+        assert any("max_frame_bytes" in note for note in result.notes)
+        assert (await session.run("1")).value == 1
+
+
+async def test_lone_surrogates_and_odd_text_cross():
+    async with stateroom.Session() as session:
+        assert (await session.run("chr(0xD800)")).value == "\ud800"
+        result = await session.run("print('\\ud800'); import os; os.write(1, b'\\xff\\n') and None")
+        assert result.stdout == "\\ud800\n\ufffd\n"
+
+
+async def test_a_worker_dies_with_its_session_even_if_it_never_looks(tmp_path):
+    """The session's process is killed while the worker is in a C call that holds the GIL."""
+    code = textwrap.dedent(
+        """
+        import stateroom, time
+        with stateroom.open_session() as session:
+            session.run("import os; print(os.getpid())", on_output=lambda m: print(m.data, end="", flush=True))
+            session.run("print('busy'); 10**10**8", on_output=lambda m: print(m.data, end="", flush=True))
+        """
+    )
+    client = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    pid = int(await client.stdout.readline())
+    assert await client.stdout.readline() == b"busy\n"
+    client.kill()
+    await client.wait()
+    await process_ended(pid)
+
+
+async def process_ended(pid):
+    """Return when no process has this pid (an orphan is not ours to wait for)."""
+    import os
+
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(fd, ended.set)
+        await ended.wait()
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)

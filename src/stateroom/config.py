@@ -117,9 +117,11 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     close_grace_s: float = 2.0
     """From the Shutdown message, or end of the transport, to SIGKILL."""
     cancel_resend_s: float = 0.01
-    """First pause before the cancel signal is sent again; doubles up to 50 times this."""
+    """First pause before the cancel signal is sent again; grows to half a second."""
     cancel_grace_s: float = 3.0
-    """From ``cancel()`` until a cell that does not end is given up."""
+    """How long a cell may take to clean up after the first request to end."""
+    insist_grace_s: float = 1.0
+    """How long the second request may take, which lets no code of the cell go on."""
     heartbeat_interval_s: float = 2.0
     """Between the worker's signs of life; 0 for none."""
     input_timeout_s: float | None = None

@@ -218,9 +218,15 @@ def test_cycles_are_not_plain():
 def test_what_is_there_twice_arrives_twice():
     inner = [1, (2,)]
     raw = b"r" * OUT_OF_BAND_BYTES
-    back = there_and_back([inner, inner, [raw, []], [raw, []]])
-    assert back == [inner, inner, [raw, []], [raw, []]]
+    shared = [raw, []]
+    back = there_and_back([inner, inner, shared, {"k": shared}])
+    assert back == [inner, inner, shared, {"k": shared}]
     assert back[0] is not back[1]
+
+
+def test_containers_side_by_side_are_not_deep():
+    value = [[(n,)] for n in range(3 * MAX_DEPTH)]
+    assert there_and_back(value) == value
 
 
 def nested(depth, wrap):
@@ -359,7 +365,7 @@ HOSTILE = {
     "decimal not ascii": ext(codes.DECIMAL, b"\xff"),
     "uuid too short": ext(codes.UUID, b"1"),
     "fraction by zero": ext(codes.FRACTION, packed(1, 0)),
-    "fraction too large": ext(codes.FRACTION, packed(ext(codes.INT, b"\x01" * 10_000), 1)),
+    "fraction too large": ext(codes.FRACTION, packed(msgspec.msgpack.Ext(codes.INT, b"\x01" * 10_000), 1)),
 }
 
 

@@ -35,7 +35,7 @@ SPACE = " \t\n\f"
 
 _INDENT = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*([ \t]+)[^\s#]")
 _CONTINUED = re.compile(r"(?:[ \t\f]|\\\n)*;")
-_SURELY_NO_PARSER_WARNING = re.compile(r"(?!.*[0-9.][a-zA-Z])[^\\\n;=]+")
+_SURELY_NO_PARSER_WARNING = re.compile(r"(?!.*[0-9]\.?[a-zA-Z])[^\\\n;=]+")
 
 
 class ExecutionMode(enum.StrEnum):
@@ -265,7 +265,7 @@ def _compile_split(source: str, filename: str, flags: int) -> CompiledCell | Non
         return None
     line = "\n" * (head.count("\n") + len(newline))
     last = compile(line + final, filename, "eval", flags, dont_inherit=True)
-    if not last.co_names and isinstance(last.co_consts[0], str):
+    if not last.co_names and isinstance(next(iter(last.co_consts), None), str):
         return None  # a text may be a docstring
     body = None
     if head.strip(SPACE):

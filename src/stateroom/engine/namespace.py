@@ -17,6 +17,8 @@ ENGINE_INTERNALS = frozenset(
         "__spec__",
         "__package__",
         "__annotations__",
+        "__annotate__",
+        "__conditional_annotations__",
         "_",
         "__",
         "___",
@@ -61,11 +63,10 @@ class NamespaceManager:
             "__package__": None,
             "__loader__": None,
             "__spec__": None,
-            "__builtins__": builtins,
+            "__builtins__": self._namespace.get("__builtins__", builtins),
             "In": self._inputs,
             "Out": self._outputs,
         }
-        self._seed["__builtins__"] = self._namespace.get("__builtins__", builtins)
         self._seed_names = self._seed.keys()
         self._builtins = self._seed["__builtins__"]
         self.prepare()

@@ -77,7 +77,7 @@ class ErrorInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
     suppress_context: bool = False
     group: list[ErrorInfo] | None = None
     exit_status: int | None = None
-    """Of a worker that died: its exit status, if it exited."""
+    """Of a worker that died: its exit status, if it exited. Of a SystemExit: its status, if it has one."""
     signal: int | None = None
     """Of a worker that died: the signal that killed it."""
 

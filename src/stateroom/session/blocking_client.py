@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .cancellation import CancelOutcome
-from .execution import ExecutionResult, InputCallback, OutputCallback
+from .execution import ExecutionResult, OutputCallback
 from .info import SessionInfo
+from .inputs import InputCallback
 from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]
@@ -88,9 +89,9 @@ class BlockingSession:
             self.cancel()
             raise
 
-    def cancel(self) -> CancelOutcome:
+    def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """As :meth:`Session.cancel`; from any thread."""
-        return self._wait(self._session.cancel())
+        return self._wait(self._session.cancel(execution_id, hard_stop=hard_stop))
 
     def restart(self) -> None:
         """As :meth:`Session.restart`."""

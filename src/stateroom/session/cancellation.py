@@ -1,17 +1,27 @@
-"""Ends a running cell: signals until the worker's reply is there, or the grace is over."""
+"""The ladder that ends a cell: ask, insist, kill; each step with a deadline of its own.
+
+1. *Ask*: one exception in the cell, or its task cancelled. Repeated signals only make sure that it
+   arrives, so a cell has time to clean up.
+2. *Insist* (the second request): every line of the cell raises, which ends code that swallows.
+3. *Hard stop*: the worker is killed, another one started, the last checkpoint restored. For what
+   no signal reaches. Only on demand, and at the end of a timeout.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+import msgspec
+
+from ..config import SessionConfig
 from .execution import Execution
 
-__all__ = ["CancelOutcome", "cancel_running"]
+__all__ = ["CancelCounters", "CancelOutcome", "Canceller"]
 
 RESEND_FACTOR = 1.5
-RESEND_MAX_FACTOR = 50
+RESEND_MAX_S = 0.5
 
 
 class CancelOutcome(enum.StrEnum):
@@ -20,27 +30,77 @@ class CancelOutcome(enum.StrEnum):
     CANCELLED = "cancelled"
     """The cell has ended because of it, or was taken out of the queue."""
     IGNORED = "ignored"
-    """The cell ended by itself meanwhile, or swallowed the cancel, or has not ended within the grace."""
+    """The cell ended by itself meanwhile, or has not ended within the grace; ask again to insist."""
     NOTHING_RUNNING = "nothing_running"
     """There was nothing to cancel."""
+    STOPPED = "stopped"
+    """The hard stop: the worker was killed and replaced."""
 
 
-async def cancel_running(
-    execution: Execution, request: Callable[[int, int], None], *, resend_s: float, grace_s: float
-) -> CancelOutcome:
-    """Signal until ``execution`` ends; ``request(number, attempt)`` sends one signal.
+class CancelCounters(msgspec.Struct, kw_only=True):
+    """How often what happened, over the life of a session."""
 
-    A signal can be lost (in a ``__del__``, say) or come where nothing may be raised, hence the
-    repetition; the pauses grow from ``resend_s``.
+    requested: int = 0
+    effective: int = 0
+    no_op: int = 0
+    escalated: int = 0
+    """Requests that had to insist."""
+    hard_stops: int = 0
+
+
+class Canceller:
+    """Ends executions of one session.
+
+    ``request(number, attempt)`` sends one signal; ``hard_stop(execution)`` replaces the worker.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + grace_s
-    execution.cancel_attempts += 1
-    attempt, pause_s = execution.cancel_attempts, resend_s
-    while not execution.done.done() and (left_s := deadline - loop.time()) > 0:
-        request(execution.number, attempt)
-        await asyncio.wait([execution.done], timeout=min(pause_s, left_s))
-        pause_s = min(pause_s * RESEND_FACTOR, resend_s * RESEND_MAX_FACTOR)
-    if execution.done.done() and execution.done.result().cancelled:
-        return CancelOutcome.CANCELLED
-    return CancelOutcome.IGNORED
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        *,
+        request: Callable[[int, int], None],
+        hard_stop: Callable[[Execution], Awaitable[None]],
+    ) -> None:
+        self.counters = CancelCounters()
+        self._config = config
+        self._request = request
+        self._hard_stop = hard_stop
+
+    def __repr__(self) -> str:
+        return f"<Canceller {self.counters!r}>"
+
+    async def cancel(self, execution: Execution, *, hard_stop: bool) -> CancelOutcome:
+        """One request: asks the first time, insists from the second on.
+
+        With ``hard_stop`` it climbs the whole ladder, however far that is needed.
+        """
+        outcome = await self._signal(execution)
+        if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
+            outcome = await self._signal(execution)
+        if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
+            self.counters.hard_stops += 1
+            await self._hard_stop(execution)
+            outcome = CancelOutcome.STOPPED
+        return outcome
+
+    async def _signal(self, execution: Execution) -> CancelOutcome:
+        """Signal until the execution ends or the grace of this attempt is over."""
+        execution.cancel_attempts += 1
+        attempt = execution.cancel_attempts
+        self.counters.requested += 1
+        self.counters.escalated += attempt > 1
+        config, loop = self._config, asyncio.get_running_loop()
+        deadline = loop.time() + (config.cancel_grace_s if attempt == 1 else config.insist_grace_s)
+        pause_s = config.cancel_resend_s
+        while not execution.done.done() and (left_s := deadline - loop.time()) > 0:
+            self._request(execution.number, max(attempt, execution.cancel_attempts))
+            await asyncio.wait([execution.done], timeout=min(pause_s, left_s))
+            pause_s = min(pause_s * RESEND_FACTOR, RESEND_MAX_S)
+        return self._count(execution)
+
+    def _count(self, execution: Execution) -> CancelOutcome:
+        if execution.done.done() and execution.done.result().cancelled:
+            self.counters.effective += 1
+            return CancelOutcome.CANCELLED
+        self.counters.no_op += 1
+        return CancelOutcome.IGNORED

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +20,11 @@ from ..protocol.messages import (
     ToSession,
 )
 from ..protocol.values import decode_value
+from .process import ExitReport
 
-__all__ = ["Execution", "ExecutionResult", "InputCallback", "OutputCallback"]
+__all__ = ["Execution", "ExecutionResult", "MessageStream", "OutputCallback", "error_info"]
 
 OutputCallback = Callable[[OutputMessage], Any]
-InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
 
 STREAM_HIGH_WATER = 256
 """Messages that ``execute`` holds for a slow consumer before the session stops reading."""
@@ -85,7 +84,7 @@ class Execution:
         message: ExecuteMessage,
         *,
         on_output: OutputCallback | None = None,
-        on_input: InputCallback | None = None,
+        on_input: Callable[[InputMessage], Any] | None = None,
         stream: MessageStream | None = None,
     ) -> None:
         self.message = message
@@ -97,6 +96,8 @@ class Execution:
         self.timeout_s: float | None = None
         """Set when the time limit has run out, so that the result says so."""
         self.cancel_attempts = 0
+        self.hard_stopped = False
+        """Set when the worker is killed because of this execution."""
         self._on_output = on_output
         self._stream = stream
         self._stdout: list[str] = []
@@ -145,7 +146,8 @@ class Execution:
         result = self._result(mode=message.mode, duration_s=message.duration_s)
         result.error, result.cancelled = message.error, message.cancelled
         if message.cancelled and self.timeout_s is not None:
-            result.error = _timed_out(self, message.error)
+            result.error = _timed_out(self, message.error.text, "cancelled")
+            result.error.frames = message.error.frames
         self.finish(result, message)
 
     def give_up(self, event: ExecutionEvent, error: ErrorInfo, *, cancelled: bool = False) -> None:
@@ -230,19 +232,23 @@ def error_info(error: BaseException) -> ErrorInfo:
     )
 
 
-def _timed_out(execution: Execution, where: ErrorInfo) -> ErrorInfo:
-    """The cancellation that a timeout caused, told as the timeout."""
-    message = f"{execution.execution_id} did not end within {execution.timeout_s} s and was cancelled"
-    text = where.text.rstrip("\n").rpartition("\n")[0]
+def stopped_error(execution: Execution, report: ExitReport) -> ErrorInfo:
+    """The error of a cell that the hard stop ended."""
+    if execution.timeout_s is not None:
+        return _timed_out(execution, "", f"ended by force: {report}")
+    message = f"{execution.execution_id} did not end when asked and was ended by force: {report}"
     return ErrorInfo(
-        type="TimeoutError",
+        type="CancelledError",
+        module="asyncio.exceptions",
         message=message,
-        frames=where.frames,
-        text=f"{text}\nTimeoutError: {message}\n".lstrip("\n"),
+        text=f"asyncio.exceptions.CancelledError: {message}\n",
+        exit_status=report.exit_status,
+        signal=report.signal,
     )
 
 
-async def answer(on_input: InputCallback, message: InputMessage) -> str:
-    """Call a user's ``on_input``, which may be a coroutine function."""
-    given = on_input(message)
-    return await given if inspect.isawaitable(given) else given
+def _timed_out(execution: Execution, text: str, what: str) -> ErrorInfo:
+    """The end that a timeout caused, told as the timeout; ``text`` is the traceback of the cancellation."""
+    message = f"{execution.execution_id} did not end within {execution.timeout_s} s and was {what}"
+    head = text.rstrip("\n").rpartition("\n")[0]
+    return ErrorInfo(type="TimeoutError", message=message, text=f"{head}\nTimeoutError: {message}\n".lstrip("\n"))

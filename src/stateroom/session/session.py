@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
@@ -13,7 +12,7 @@ import msgspec
 import structlog
 
 from ..config import EngineConfig, SessionConfig
-from ..errors import Busy, InputRefused, ProtocolError, SessionBroken, SessionClosed
+from ..errors import Busy, ProtocolError, SessionBroken, SessionClosed
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
 from ..protocol.messages import (
     ErrorInfo,
@@ -21,21 +20,13 @@ from ..protocol.messages import (
     FaultMessage,
     HeartbeatMessage,
     InputMessage,
-    InputResponseMessage,
     OutputMessage,
     ToSession,
 )
-from .cancellation import CancelOutcome, cancel_running
-from .execution import (
-    Execution,
-    ExecutionResult,
-    InputCallback,
-    MessageStream,
-    OutputCallback,
-    answer,
-    error_info,
-)
+from .cancellation import CancelOutcome, Canceller
+from .execution import Execution, ExecutionResult, MessageStream, OutputCallback, error_info, stopped_error
 from .info import SessionInfo, figures_of
+from .inputs import InputCallback, InputDesk
 from .link import WorkerLink
 from .process import ExitReport
 from .router import Router
@@ -59,16 +50,17 @@ class Session:
         """Called with output of executions that have ended, and of none."""
         self._state = SessionState.NEW
         self._link: WorkerLink | None = None
+        self._inputs = InputDesk(self._send_if_alive, self._run_beside)
+        self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
         self._router = Router(
             on_control=self._control,
-            on_input=self._input,
+            on_input=self._inputs.take,
             on_finished=self._finished,
             on_late_output=lambda message: self.on_late_output(message),
             on_violation=self._violated,
         )
         self._queue: deque[Execution] = deque()
         self._numbers = itertools.count(1)
-        self._open_inputs: set[str] = set()
         self._helpers: set[asyncio.Task[Any]] = set()
         self._executions = 0
         self._restarts = 0
@@ -150,30 +142,29 @@ class Session:
             if not execution.done.done():
                 self._abandon(execution)
 
-    async def cancel(self, execution_id: str | None = None) -> CancelOutcome:
+    async def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """Cancel the running cell, or the one named, which may wait in the queue.
 
-        Returns when the cell has ended, or after ``cancel_grace_s``. Never raises for a cell that is
-        unknown or has ended: that is NOTHING_RUNNING.
+        Returns when the cell has ended, or after ``cancel_grace_s``: a cell that swallowed the request
+        is IGNORED, and a second ``cancel`` insists. With ``hard_stop``, what does not end by that is
+        killed with its worker; another one is started and the last checkpoint restored. Never raises
+        for a cell that is unknown or has ended: that is NOTHING_RUNNING.
         """
-        running = self._router.running
         for execution in self._queue:
             if execution.execution_id == execution_id:
                 self._cancel_queued(execution)
                 return CancelOutcome.CANCELLED
+        running = self._router.running
         if running is None or execution_id not in (None, running.execution_id):
             return CancelOutcome.NOTHING_RUNNING
-        return await self._cancel_running(running, self.config.cancel_grace_s)
+        return await self._canceller.cancel(running, hard_stop=hard_stop)
 
     def input_response(self, input_id: str, text: str | None) -> None:
         """Answer an input request by its id; None is the end of the file.
 
         Raises :class:`InputRefused` if that request is not open.
         """
-        if input_id not in self._open_inputs or self._link is None:
-            raise InputRefused(f"input {input_id!r} is not open: it was answered, or its cell has ended")
-        self._open_inputs.discard(input_id)
-        self._link.send(InputResponseMessage(input_id=input_id, data=text))
+        self._inputs.respond(input_id, text)
 
     @property
     def info(self) -> SessionInfo:
@@ -207,7 +198,10 @@ class Session:
         await self._start_worker()
 
     async def restart(self) -> None:
-        """End the worker, whatever it is doing, and start another one with an empty namespace."""
+        """End the worker, whatever it is doing, and start another one with an empty namespace.
+
+        The running cell fails; cells that wait in the queue go to the new worker.
+        """
         self._advance(SessionEvent.RESTART)
         self._restarts += 1
         await self._end_worker(grace_s=0)
@@ -223,7 +217,7 @@ class Session:
         self._advance(SessionEvent.CLOSE)
         self._fail_queue(SessionClosed("the session was closed before this cell began"))
         if self._router.running is not None:
-            await self._cancel_running(self._router.running, self.config.close_grace_s)
+            await self._canceller.cancel(self._router.running, hard_stop=False)
         await self._end_worker(grace_s=self.config.close_grace_s)
         self._advance(SessionEvent.CLOSED)
 
@@ -247,7 +241,7 @@ class Session:
     def _lost(self, report: ExitReport) -> None:
         """The worker has ended, expected or not: tell everybody who waits for it."""
         self._last_exit = report
-        self._open_inputs.clear()
+        self._inputs.forget()
         running, self._router.running = self._router.running, None
         if running is not None:
             self._give_up(running, report)
@@ -263,10 +257,12 @@ class Session:
                 words.stream = stream  # type: ignore[assignment]
                 execution.take_output(words)
         error = error_info(self._violation or SessionBroken(f"{report} while {execution.execution_id} ran"))
-        if self._violation is None:
+        if execution.hard_stopped:
+            error = stopped_error(execution, report)
+        elif self._violation is None:
             error.type, error.exit_status, error.signal = "WorkerDied", report.exit_status, report.signal
         self._executions += 1
-        execution.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=execution.timeout_s is not None)
+        execution.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=execution.hard_stopped)
 
     # Executions
 
@@ -294,8 +290,9 @@ class Session:
         self._router.running = execution
         self._advance(SessionEvent.EXECUTE)
 
-    def _finished(self, _execution: Execution) -> None:
+    def _finished(self, execution: Execution) -> None:
         self._executions += 1
+        self._inputs.forget(execution)
         if self._state is SessionState.BUSY:
             self._advance(SessionEvent.DONE)
             self._send_next()
@@ -314,25 +311,32 @@ class Session:
         error.text = f"{error.module}.{error.type}: {error.message}\n"
         execution.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
 
-    async def _cancel_running(self, execution: Execution, grace_s: float) -> CancelOutcome:
-        if self._link is None:
-            return CancelOutcome.NOTHING_RUNNING
-        return await cancel_running(
-            execution, self._link.request_cancel, resend_s=self.config.cancel_resend_s, grace_s=grace_s
-        )
+    def _request_cancel(self, number: int, attempt: int) -> None:
+        if self._link is not None:
+            self._link.request_cancel(number, attempt)
+
+    async def _hard_stop(self, execution: Execution) -> None:
+        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
+        if self._state is not SessionState.BUSY or self._router.running is not execution:
+            return
+        execution.hard_stopped = True
+        self._advance(SessionEvent.RESTART)
+        self._restarts += 1
+        await self._end_worker(grace_s=0)
+        await self._start_worker()
 
     def _abandon(self, execution: Execution) -> None:
         """Nobody waits for this cell any more: end it, so that the next one can run."""
         if execution in self._queue:
             self._cancel_queued(execution)
         elif self._router.running is execution:
-            self._help(self._cancel_running(execution, self.config.cancel_grace_s))
+            self._run_beside(self._canceller.cancel(execution, hard_stop=True))
 
     def _limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
         def expire() -> None:
             if not execution.done.done():
                 execution.timeout_s = timeout_s
-                self._help(self._end_by_timeout(execution))
+                self._run_beside(self._end_by_timeout(execution))
 
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
@@ -340,9 +344,7 @@ class Session:
         if execution in self._queue:
             self._cancel_queued(execution)
             return
-        await self._cancel_running(execution, self.config.cancel_grace_s)
-        if not execution.done.done() and self._link is not None:
-            self._link.kill()
+        await self._canceller.cancel(execution, hard_stop=True)
 
     # Messages that belong to no single execution
 
@@ -362,32 +364,6 @@ class Session:
         if self._link is not None:
             self._link.kill()
 
-    def _input(self, message: InputMessage, execution: Execution | None) -> None:
-        self._open_inputs.add(message.input_id)
-        if execution is not None:
-            execution.take_input(message)
-        if execution is None or (execution.on_input is None and not execution.streams):
-            self._refuse_input(message, "no on_input callback was given")
-        elif execution.on_input is not None:
-            self._help(self._answer(message, execution.on_input))
-
-    async def _answer(self, message: InputMessage, on_input: InputCallback) -> None:
-        try:
-            text = await answer(on_input, message)
-        except EOFError as error:
-            self._refuse_input(message, str(error) or None)
-        except Exception as error:
-            log.exception("on_input_failed", input_id=message.input_id)
-            self._refuse_input(message, f"on_input raised {type(error).__name__}: {error}")
-        else:
-            with contextlib.suppress(InputRefused):  # the cell was cancelled meanwhile
-                self.input_response(message.input_id, text)
-
-    def _refuse_input(self, message: InputMessage, reason: str | None) -> None:
-        self._open_inputs.discard(message.input_id)
-        if self._link is not None:
-            self._link.send(InputResponseMessage(input_id=message.input_id, error=reason))
-
     # Small things
 
     def _advance(self, event: SessionEvent) -> None:
@@ -399,11 +375,15 @@ class Session:
         if self._state in (SessionState.NEW, SessionState.CLOSING, SessionState.CLOSED):
             raise SessionClosed(f"the session is {self._state.name.lower()}; use 'async with' or start()")
 
-    def _help(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _run_beside(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run something beside the caller; kept alive until it is done."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._helpers.add(task)
         task.add_done_callback(self._helpers.discard)
+
+    def _send_if_alive(self, message: Any) -> None:
+        if self._link is not None:
+            self._link.send(message)
 
     def _pause(self) -> None:
         if self._link is not None:

@@ -1,15 +1,21 @@
 """Ends a cell from outside: the handler of the cancel signal, which decides by frames.
 
-The session names an execution in the cancel page and signals the worker's main thread. What the
-handler then does depends on where the main thread is, seen from the innermost frame outwards:
+The session names an execution and an attempt in the cancel page and signals the worker's main
+thread. What the handler then does depends on where the main thread is, seen from the innermost
+frame outwards:
 
 - code of the cell, or a library that it called: raise :class:`CellCancelled` there;
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
-- the event loop, with the cell waiting in it: cancel the cell's task.
+- the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
+  for has the thread (a child of its task group, say), raise in that one.
 
 So the exception can reach neither the engine, nor the loop, nor another cell. Deciding by flags
 instead of frames loses the race at the end of a cell sooner or later.
+
+Each attempt raises once, so that a cell can clean up; unless Python says that the exception was
+lost (``sys.unraisablehook``: it was raised in a finalizer). From the second attempt on, the cell's
+lines raise as well: see :mod:`stateroom.worker.insist`.
 """
 
 from __future__ import annotations
@@ -18,15 +24,20 @@ import asyncio
 import enum
 import os
 import signal
+import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
+from typing import Any
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
+from .insist import Insistence
+from .waiting import waits_for
 
 __all__ = ["CellCancelled", "Decision", "Interrupts", "Target", "decide"]
 
 ENGINE_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
+INSIST_FROM_ATTEMPT = 2
 
 
 class CellCancelled(asyncio.CancelledError):
@@ -53,9 +64,11 @@ class Target:
     def __init__(self, number: int, codes: frozenset[CodeType], *, in_loop: bool) -> None:
         self.number = number
         self.codes = codes
+        """Top-level code of the cell: a frame of it on the stack means that the cell is running there."""
         self.in_loop = in_loop
-        self.task: asyncio.Task[object] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.attempts = 0
+        """The last attempt that was acted upon."""
 
     def __repr__(self) -> str:
         return f"<Target number={self.number} in_loop={self.in_loop} attempts={self.attempts}>"
@@ -70,9 +83,21 @@ def decide(frame: FrameType | None, target: Target, waits: frozenset[CodeType]) 
         if code.co_filename.startswith(ENGINE_FOLDER):
             return Decision.LATER
         if target.in_loop and code.co_filename.startswith(ASYNCIO_FOLDER):
-            return Decision.CANCEL_TASK
+            return _decide_in_loop(frame, target)
         frame = frame.f_back
     return Decision.LATER
+
+
+def _decide_in_loop(frame: FrameType, target: Target) -> Decision:
+    """The cell awaits something, and the loop or another task has the thread."""
+    task = target.task
+    current = asyncio.current_task(task.get_loop()) if task is not None else None
+    if task is None or current is None or current is task or frame.f_code is not RUN_HANDLE:
+        return Decision.CANCEL_TASK
+    return Decision.RAISE if waits_for(task, current) else Decision.CANCEL_TASK
+
+
+RUN_HANDLE = asyncio.Handle._run.__code__
 
 
 class Interrupts:
@@ -83,38 +108,63 @@ class Interrupts:
 
     def __init__(self, page: CancelPage, waits: list[Callable[..., object]]) -> None:
         self.page = page
-        self.target: Target | None = None
         self.raised = 0
+        self._target: Target | None = None
         self._waits = frozenset(function.__code__ for function in waits)
+        self._insistence = Insistence(CellCancelled)
 
     def __repr__(self) -> str:
-        return f"<Interrupts target={self.target!r} raised={self.raised}>"
+        return f"<Interrupts target={self._target!r} raised={self.raised}>"
 
     def install(self) -> None:
         """Take the cancel signal; only in the main thread, and before the worker says Ready."""
         signal.signal(getattr(signal, CANCEL_SIGNAL_NAME), self._handle)
+        self._unraisablehook = sys.unraisablehook
+        sys.unraisablehook = self._lost
 
     @staticmethod
     def block_here() -> None:
         """Keep the signal away from the calling thread: only the main thread can be interrupted."""
         signal.pthread_sigmask(signal.SIG_BLOCK, {getattr(signal, CANCEL_SIGNAL_NAME)})
 
+    def aim(self, target: Target | None) -> None:
+        """From now on signals may hit this execution, or none."""
+        self._target = target
+        if target is None:
+            self._insistence.end()
+
     def wanted(self, number: int) -> bool:
         """Whether the cancel of this execution has been asked for."""
         return self.page.read()[0] == number
 
     def _handle(self, _signum: int, frame: FrameType | None) -> None:
-        target = self.target
+        target = self._target
         if target is None:
             return
         number, attempt = self.page.read()
-        if number != target.number:
+        if number != target.number or attempt <= target.attempts:
             return
         decision = decide(frame, target, self._waits)
-        if decision is Decision.RAISE:
-            target.attempts = attempt
-            self.raised += 1
-            raise CellCancelled(f"execution {number} was cancelled")
-        if decision is Decision.CANCEL_TASK and attempt > target.attempts and target.task is not None:
-            target.attempts = attempt
+        if decision is Decision.LATER:
+            return
+        target.attempts = attempt
+        if attempt >= INSIST_FROM_ATTEMPT:
+            self._insistence.begin(frame, target.task, is_engine=_is_engine)
+        if decision is Decision.CANCEL_TASK:
+            assert target.task is not None
             target.task.get_loop().call_soon_threadsafe(target.task.cancel)
+            return
+        self.raised += 1
+        raise CellCancelled(f"execution {number} was cancelled")
+
+    def _lost(self, unraisable: Any) -> None:
+        """``sys.unraisablehook``: a cancel that was raised in a finalizer has ended nothing."""
+        if isinstance(unraisable.exc_value, CellCancelled):
+            if self._target is not None:
+                self._target.attempts -= 1
+        else:
+            self._unraisablehook(unraisable)
+
+
+def _is_engine(code: CodeType) -> bool:
+    return code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))

@@ -60,9 +60,10 @@ class Output:
 
     def stream(self, name: Stream) -> io.TextIOWrapper:
         """A text stream like the interpreter's own on a terminal: passes on what ends a line."""
-        text = io.TextIOWrapper(
+        text = _TextStream(
             _ByteStream(self, name), encoding="utf-8", errors="backslashreplace", line_buffering=True
         )
+        text.output = self
         text.mode = "w"  # type: ignore[misc]
         return text
 
@@ -86,6 +87,11 @@ class Output:
             elif self.flush_at is None:
                 self.flush_at = self._sent_at + BATCH_INTERVAL_S
                 self.arm()
+
+    def flush(self) -> None:
+        """Send what was gathered, without waiting for more."""
+        with self._lock:
+            self._flush()
 
     def drain(self) -> None:
         """Send all that has been written so far, by anybody."""
@@ -154,6 +160,18 @@ class Output:
                 self._tails[fd] = data[size:]
                 if size:
                     self._send(stream, self.running, data[:size])
+
+
+class _TextStream(io.TextIOWrapper):
+    """``sys.stdout`` or ``sys.stderr``. At the end of a line only the buffer below is flushed, so ``flush``
+    is what user code calls itself, and means now.
+    """
+
+    output: Output
+
+    def flush(self) -> None:
+        super().flush()
+        self.output.flush()
 
 
 class _ByteStream(io.BufferedIOBase):

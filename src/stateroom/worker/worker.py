@@ -202,7 +202,7 @@ class SubprocessWorker:
         self._flush_output()
 
     def _forget_after_fork(self) -> None:
-        self.interrupts.target = None
+        self.interrupts.aim(None)
         self.output.forget_after_fork()
         self.outbox.forget_after_fork()
         self.input.forget_after_fork()
@@ -212,7 +212,7 @@ class SubprocessWorker:
         while True:
             if self._inbox and isinstance(self._inbox[0], ExecuteMessage):
                 # The loop may still be held elsewhere by a background task: a wait that can be cancelled.
-                self.interrupts.target = Target(self._inbox[0].number, frozenset(), in_loop=False)
+                self.interrupts.aim(Target(self._inbox[0].number, frozenset(), in_loop=False))
             try:
                 self.handover.home()
             except CellCancelled as cancelled:
@@ -250,7 +250,7 @@ class SubprocessWorker:
             verdict = self.executor.verdict(cell)
             mode = _mode(cell, blocking=verdict is not None)
             target = Target(message.number, cell.codes | {call_repr.__code__}, in_loop=cell.is_coroutine)
-            self.interrupts.target = target
+            self.interrupts.aim(target)
             value = self._run_async(cell, target) if cell.is_coroutine else self._run_sync(cell, target, mode)
             self.executor.record(value)
             shown = show(value, self.executor.config)
@@ -297,7 +297,7 @@ class SubprocessWorker:
     ) -> None:
         """All output of the cell, then its one reply, then ready for the next."""
         reply.execution_id = message.execution_id
-        self.interrupts.target = None
+        self.interrupts.aim(None)
         self._flush_output()
         self.takeover_watch.armed = False
         self._current = None
@@ -327,6 +327,13 @@ def _mode(cell: CompiledCell, *, blocking: bool) -> ExecutionMode:
     return ExecutionMode.ASYNC_DEF if cell.defines_async else ExecutionMode.SIMPLE_SYNC
 
 
+def exit_status(error: SystemExit) -> int | None:
+    """The status that ``python`` would exit with; None for a message, which it prints, exiting with 1."""
+    if error.code is None:
+        return 0
+    return int(error.code) if isinstance(error.code, int) else None
+
+
 def _success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:
     return ResultMessage(
         execution_id=message.execution_id,
@@ -340,4 +347,6 @@ def _success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, sh
 
 def _failure(error: BaseException, mode: ExecutionMode, duration_s: float, max_chars: int) -> ErrorMessage:
     info = describe_exception(error, max_chars=max_chars)
+    if isinstance(error, SystemExit):
+        info.exit_status = exit_status(error)
     return ErrorMessage(execution_id="", error=info, mode=mode, duration_s=duration_s)

@@ -17,6 +17,7 @@ __all__ = ["Attributes"]
 
 # Types by id, since a metaclass of the user may define what `==` and `hash` do.
 _COMPUTED = frozenset(map(id, (property, types.GetSetDescriptorType)))
+_DATA = frozenset(map(id, (list, dict, set, frozenset, tuple, str, bytes, int, float)))
 _ADDING = frozenset({"append", "add", "appendleft"})
 
 
@@ -112,6 +113,8 @@ class Attributes:
 
     def _of_live(self, live: Live, name: str) -> Any:
         value = live.value
+        if id(type(value)) in _DATA:
+            return None
         if self._replaced:
             replaced = self._replaced.get((id(value), name), MISSING)
             if replaced is not MISSING:

@@ -11,6 +11,7 @@ from .attributes import Attributes
 from .lookup import class_names, find_in_class, is_class, module_value, mro_of, own_dict
 from .read_bytecode import is_coroutine_function
 from .rules import PackageRules, Rules
+from .scopes import ScopeCache, is_standard
 from .tables import HANDING_PACKAGES, RESULTS
 from .values import Class, Dotted, Function, Instance, Items, Lazy, Live, Method, Reference
 
@@ -21,6 +22,7 @@ _PASSED_ON = frozenset(map(id, (map, filter, zip, enumerate, reversed, iter)))
 """Builtins that iterate over their arguments only when somebody iterates over them."""
 _CONTAINERS = frozenset(map(id, (list, tuple, set, frozenset)))
 _CALLS_KEY = frozenset(map(id, (sorted, min, max)))
+_SPECIAL = _PASSED_ON | _CALLS_KEY | frozenset(map(id, (next, functools.reduce)))
 _WITHOUT_CODE = frozenset(map(id, (types.MethodDescriptorType, types.WrapperDescriptorType)))
 _MAX_WRAPPERS = 4
 
@@ -39,7 +41,8 @@ class Blocks(Exception):
 class Calls:
     """Judges calls for one walk. ``run`` walks a function of the user."""
 
-    def __init__(self, rules: Rules, attributes: Attributes, run: Run) -> None:
+    def __init__(self, rules: Rules, attributes: Attributes, scopes: ScopeCache, run: Run) -> None:
+        self._scopes = scopes
         self._rules = rules
         self._attributes = attributes
         self._run = run
@@ -144,6 +147,10 @@ class Calls:
         return made
 
     def _live(self, value: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        if self._scopes.is_harmless(value):
+            if arguments:
+                self.consume(arguments)
+            return None
         kind = type(value)
         if kind is types.FunctionType:
             return self._function(value, arguments)
@@ -173,6 +180,8 @@ class Calls:
             rules = self._rules.of_module(module)
             if rules is not None:
                 return self._library_function(rules, module, wrapped.__code__)
+            if not wrapped.__dict__ and self._scopes.of(wrapped.__code__, wrapped.__globals__) is None:
+                self._scopes.add_harmless(wrapped)
             result = self._run(wrapped, arguments, False) or result
             wrapped = wrapped.__dict__.get("__wrapped__")
         self.consume(arguments)
@@ -217,7 +226,10 @@ class Calls:
             self.call(arguments[0], (), {})
         if value is next and arguments:
             self.call_member(arguments[0], "__next__")
-        return None if rules is None else _handed_out(rules, value.__name__)
+        result = None if rules is None else _handed_out(rules, value.__name__)
+        if result is None and id(value) not in _SPECIAL:
+            self._scopes.add_harmless(value)
+        return result
 
     def _named_method(self, cls: type, name: str) -> Any:
         member = self._attributes.member(cls, name, None)
@@ -250,7 +262,10 @@ class Calls:
         self.consume(arguments)
         if id(cls) in _CONTAINERS:
             return Items(self.iterate(arguments[0]) if arguments else None)
-        made = Instance(known, class_names(cls)[1], cls)
+        module, name = class_names(cls)
+        if known is None and is_standard(module):
+            self._scopes.add_harmless(cls)
+        made = Instance(known, name, cls)
         initialise = find_in_class(cls, "__init__")
         if known is None and type(initialise) is types.FunctionType:
             self._function(initialise, (made, *arguments))

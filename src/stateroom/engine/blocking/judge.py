@@ -58,7 +58,7 @@ class Judge:
         self._scopes = scopes
         self._cell = Frame({}, None, namespace)
         self._attributes = Attributes(rules, telemetry)
-        self._calls = Calls(rules, self._attributes, self._run)
+        self._calls = Calls(rules, self._attributes, scopes, self._run)
         self._steps_left = MAX_STEPS
         self._walked: set[int] = set()
         self._kept: list[Any] = []
@@ -94,7 +94,9 @@ class Judge:
     # Names
 
     def _name(self, name: str, frame: Frame) -> Any:
-        scope: Frame | None = frame
+        if name in frame.names:
+            return frame.names[name]
+        scope = frame.parent
         while scope is not None:
             if name in scope.names:
                 return scope.names[name]
@@ -119,12 +121,18 @@ class Judge:
 
     def _call(self, registers: list[Any], callee: int, details: Any, frame: Frame) -> Any:
         arguments, keywords, text = details
+        value = registers[callee]
+        if text is None and not arguments and (value is None or self._is_harmless(value)):
+            return None
         known = tuple([registers[register] for register in arguments]) if arguments else ()
         named = {name: registers[register] for name, register in keywords} if keywords else _NO_KEYWORDS
-        result = self._calls.call(registers[callee], known, named)
+        result = self._calls.call(value, known, named)
         if text is not None and frame is self._cell:
             self._judge_text(text)
         return result
+
+    def _is_harmless(self, value: Any) -> bool:
+        return type(value) is Live and self._scopes.is_harmless(value.value)
 
     def _judge_text(self, text: str) -> None:
         """A call that reads like a blocking one did not turn out to be one."""
@@ -156,9 +164,9 @@ class Judge:
         return self._walk_function(function, scope, arguments)
 
     def _walk_function(self, function: Any, scope: Scope, arguments: tuple[Any, ...]) -> Any:
-        known = any(argument is not None for argument in arguments)
+        known = arguments.count(None) < len(arguments)
         key = id(scope) if known else id(function)
-        if key in self._walked:
+        if key in self._walked or (scope.needs_arguments and not known and not _has_defaults(function)):
             return None
         self._walked.add(key)
         self._kept.append(function)
@@ -282,6 +290,10 @@ class Judge:
 
     def _super(self, registers: list[Any], step: Step, frame: Frame) -> None:
         registers[step[1]] = self._attributes.of_super(registers[step[2]], step[3])
+
+
+def _has_defaults(function: Any) -> bool:
+    return type(function) is FunctionType and bool(function.__defaults__ or function.__kwdefaults__)
 
 
 def _is_path(value: Any) -> bool:

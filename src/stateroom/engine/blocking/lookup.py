@@ -33,14 +33,12 @@ _dict_of_module: Any = vars(types.ModuleType)["__dict__"].__get__
 
 def is_module(value: object) -> bool:
     """Whether ``value`` is a module or of a subclass of it."""
-    kind = type(value)
-    return kind is types.ModuleType or types.ModuleType in mro_of(kind)
+    return issubclass(type(value), types.ModuleType)
 
 
 def is_class(value: object) -> bool:
     """Whether ``value`` is a class, of whatever metaclass."""
-    kind = type(value)
-    return kind is type or type in mro_of(kind)
+    return issubclass(type(value), type)
 
 
 def class_names(cls: type) -> tuple[Any, str]:

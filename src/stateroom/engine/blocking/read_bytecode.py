@@ -78,9 +78,9 @@ class _Reader:
         name = instruction.opname
         if name in _NO_EFFECT:
             return
-        handler = getattr(self, "op_" + name.lower(), None)
+        handler = _HANDLERS.get(name)
         if handler is not None:
-            handler(instruction)
+            handler(self, instruction)
         elif name.startswith(("LOAD_FAST", "STORE_FAST")):
             self.fast(name, instruction.argval)
         else:
@@ -330,6 +330,9 @@ class _Reader:
 
     def op_return_value(self, _: dis.Instruction) -> None:
         self.build.effect(op.RETURN, max(self.pop(), NOTHING))
+
+
+_HANDLERS = {name[3:].upper(): method for name, method in vars(_Reader).items() if name.startswith("op_")}
 
 
 def is_coroutine_function(value: object) -> bool:

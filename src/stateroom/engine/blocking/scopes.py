@@ -21,14 +21,24 @@ class ScopeCache:
     The code object is kept with its steps, so that its ``id`` stays its own.
     """
 
-    __slots__ = ("_scopes", "_size")
+    __slots__ = ("_harmless", "_scopes", "_size")
 
     def __init__(self, size: int = 1024) -> None:
         self._scopes: dict[int, tuple[CodeType, Scope | None]] = {}
+        self._harmless: dict[int, Any] = {}
         self._size = size
 
     def __repr__(self) -> str:
         return f"<ScopeCache {len(self._scopes)}/{self._size}>"
+
+    def is_harmless(self, value: Any) -> bool:
+        """Whether ``add_harmless`` was told so."""
+        return id(value) in self._harmless
+
+    def add_harmless(self, value: Any) -> None:
+        """Remember a function or class of a library that neither blocks nor hands out what does."""
+        if len(self._harmless) < self._size:
+            self._harmless[id(value)] = value
 
     def of(self, code: CodeType, globals_: Any) -> Scope | None:
         """The steps of a function with these globals; None for one of a library."""
@@ -45,8 +55,11 @@ class ScopeCache:
 
 def is_library(code: CodeType, module: Any) -> bool:
     """Whether a function belongs to the standard library, an installed package or this engine."""
-    if type(module) is str:
-        package = module.partition(".")[0]
-        if package in sys.stdlib_module_names or package == _OWN_PACKAGE:
-            return True
+    if is_standard(module) or (type(module) is str and module.partition(".")[0] == _OWN_PACKAGE):
+        return True
     return any(part in code.co_filename for part in _LIBRARY_PARTS)
+
+
+def is_standard(module: Any) -> bool:
+    """Whether ``module`` is the name of a module of the standard library."""
+    return type(module) is str and module.partition(".")[0] in sys.stdlib_module_names

@@ -42,7 +42,7 @@ ADD_ITEM = 23  # `first` is added to container `target`
 class Scope:
     """The steps of one cell, function or class body."""
 
-    __slots__ = ("is_coroutine", "is_generator", "name", "parameters", "size", "steps")
+    __slots__ = ("is_coroutine", "is_generator", "name", "needs_arguments", "parameters", "size", "steps")
 
     def __init__(self, name: str, parameters: tuple[str, ...] = ()) -> None:
         self.name = name
@@ -51,6 +51,7 @@ class Scope:
         self.size = 1
         self.is_generator = False
         self.is_coroutine = False
+        self.needs_arguments = False
 
     def __repr__(self) -> str:
         return f"<Scope {self.name}: {len(self.steps)} steps>"
@@ -98,4 +99,19 @@ class ScopeBuilder:
     def finish(self) -> Scope:
         """The scope with all its steps."""
         self.scope.steps = tuple(self.steps)
+        self.scope.needs_arguments = self._needs_arguments()
         return self.scope
+
+    def _needs_arguments(self) -> bool:
+        """Whether nothing here can wait unless a parameter brings it: ``text.strip().lower()``."""
+        from_parameters = {NOTHING}
+        for kind, target, first, second, _ in self.steps:
+            if kind == NAME and first in self.scope.parameters:
+                from_parameters.add(target)
+            elif kind in (ATTRIBUTE, CALL, ITEM) and first in from_parameters:
+                from_parameters.add(target)
+            elif kind == BIND and second in from_parameters:
+                continue
+            elif kind not in (NAME, ATTRIBUTE, RETURN) or (kind == RETURN and first not in from_parameters):
+                return False
+        return True

@@ -26,21 +26,9 @@ def exit_status(result: ExecutionResult) -> int:
         return 128 + error.signal
     if error.exit_status is not None:
         return error.exit_status
-    if error.type == "SystemExit":
-        return _system_exit_status(error)
     return INTERRUPTED if error.type == "KeyboardInterrupt" else 1
 
 
 def is_quiet_exit(error: ErrorInfo) -> bool:
     """Whether ``python`` would end without a word: SystemExit with a number, or with nothing."""
-    return error.type == "SystemExit" and (error.exit_status is not None or _is_code(error.message))
-
-
-def _system_exit_status(error: ErrorInfo) -> int:
-    if not _is_code(error.message):
-        return 1
-    return int(error.message) if error.message not in {"", "None"} else 0
-
-
-def _is_code(message: str) -> bool:
-    return message in {"", "None"} or message.removeprefix("-").isdecimal()
+    return error.type == "SystemExit" and error.exit_status is not None

@@ -1,0 +1,82 @@
+"""Questions of cells on their way to somebody who can answer them."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from ..errors import InputRefused
+from ..protocol.lifecycle import ExecutionEvent, ExecutionState
+from ..protocol.messages import InputMessage, InputResponseMessage
+from .execution import Execution
+
+__all__ = ["InputCallback", "InputDesk"]
+
+InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
+
+log = structlog.get_logger("stateroom.session")
+
+
+class InputDesk:
+    """Knows the open input requests of one session; each is answered once, or refused."""
+
+    def __init__(
+        self,
+        send: Callable[[InputResponseMessage], None],
+        run_beside: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._send = send
+        self._run_beside = run_beside
+        self._open: dict[str, Execution | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<InputDesk open={sorted(self._open)}>"
+
+    def take(self, message: InputMessage, execution: Execution | None) -> None:
+        """A request has come: hand it to the callback of its execution, or refuse it."""
+        self._open[message.input_id] = execution
+        if execution is not None:
+            execution.take_input(message)
+        if execution is None or (execution.on_input is None and not execution.streams):
+            self._reply(message.input_id, None, "no on_input callback was given")
+        elif execution.on_input is not None:
+            self._run_beside(self._ask(message, execution.on_input))
+
+    def respond(self, input_id: str, text: str | None) -> None:
+        """Answer a request; None is the end of the file. Raises :class:`InputRefused` if it is not open."""
+        if input_id not in self._open:
+            raise InputRefused(f"input {input_id!r} is not open: it was answered, or its cell has ended")
+        self._reply(input_id, text, None)
+
+    def forget(self, execution: Execution | None = None) -> None:
+        """The execution has ended, or the whole worker: its questions are open no more."""
+        gone = [key for key, asker in self._open.items() if execution is None or asker is execution]
+        for input_id in gone:
+            del self._open[input_id]
+
+    async def _ask(self, message: InputMessage, on_input: InputCallback) -> None:
+        text, reason = None, None
+        try:
+            given = on_input(message)
+            text = await given if inspect.isawaitable(given) else given
+        except EOFError as error:
+            reason = str(error) or None
+        except Exception as error:
+            log.exception("on_input_failed", input_id=message.input_id)
+            reason = f"on_input raised {type(error).__name__}: {error}"
+        with contextlib.suppress(InputRefused):  # its cell may have been cancelled meanwhile
+            self.respond(message.input_id, text) if reason is None else self._refuse(message, reason)
+
+    def _refuse(self, message: InputMessage, reason: str) -> None:
+        if message.input_id in self._open:
+            self._reply(message.input_id, None, reason)
+
+    def _reply(self, input_id: str, text: str | None, reason: str | None) -> None:
+        execution = self._open.pop(input_id)
+        if execution is not None and execution.state is ExecutionState.WAITING_INPUT:
+            execution.advance(ExecutionEvent.INPUT_RESPONSE)
+        self._send(InputResponseMessage(input_id=input_id, data=text, error=reason))

@@ -1,0 +1,95 @@
+"""Ends code that swallows its cancel: from the second request on, every line of it raises.
+
+``sys.monitoring`` (PEP 669) is told of the cell's live frames only, so nothing else gets slower,
+and nothing at all until a cell has swallowed a cancel. CPython 3.11 has ``sys.settrace`` for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+__all__ = ["Insistence"]
+
+TOOL_ID = 4
+"""One of the ids that PEP 669 leaves to anybody."""
+
+
+class Insistence:
+    """Makes the lines of an execution's live frames raise ``error``, from ``begin`` to ``end``."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self._error = error
+        self._codes: set[CodeType] = set()
+
+    def __repr__(self) -> str:
+        return f"<Insistence codes={len(self._codes)}>"
+
+    def begin(
+        self,
+        frame: FrameType | None,
+        task: asyncio.Task[Any] | None,
+        *,
+        is_engine: Callable[[CodeType], bool],
+    ) -> None:
+        """Cover the frames that are on the stack now and those in which ``task`` is suspended."""
+        frames = [*_stack(frame), *_suspended(task)]
+        covered = [each for each in frames if not is_engine(each.f_code)]
+        self._codes.update(each.f_code for each in covered)
+        if sys.version_info >= (3, 12):
+            self._monitor()
+        else:
+            for each in covered:
+                each.f_trace = self._trace
+            sys.settrace(self._trace)
+
+    def end(self) -> None:
+        """Cover nothing any more."""
+        if not self._codes:
+            return
+        if sys.version_info >= (3, 12):
+            for code in self._codes:
+                sys.monitoring.set_local_events(TOOL_ID, code, 0)
+            sys.monitoring.free_tool_id(TOOL_ID)
+        else:
+            sys.settrace(None)
+        self._codes.clear()
+
+    if sys.version_info >= (3, 12):
+
+        def _monitor(self) -> None:
+            monitoring = sys.monitoring
+            if monitoring.get_tool(TOOL_ID) is None:
+                monitoring.use_tool_id(TOOL_ID, "stateroom cancel")
+            for event in (monitoring.events.LINE, monitoring.events.JUMP, monitoring.events.PY_START):
+                monitoring.register_callback(TOOL_ID, event, self._raise)
+            events = monitoring.events.LINE | monitoring.events.JUMP | monitoring.events.PY_START
+            for code in self._codes:
+                monitoring.set_local_events(TOOL_ID, code, events)
+
+    def _raise(self, code: CodeType, *_: object) -> None:
+        if code in self._codes:
+            raise self._error("cancelled again, since the first request was swallowed")
+
+    def _trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
+        self._raise(frame.f_code)
+        return self._trace
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _suspended(task: asyncio.Task[Any] | None) -> Iterator[FrameType]:
+    """The frames of the coroutines in which a task waits, outermost first."""
+    coroutine: Any = task.get_coro() if task is not None else None
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            yield frame
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)

@@ -9,10 +9,11 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from stateroom.engine.cache import CodeCache
-from stateroom.engine.compiler import CompiledCell, Compiler, normalise
+from stateroom.engine.compiler import CompiledCell, Compiler
 from stateroom.engine.fallback import FallbackTransformer
 from stateroom.engine.hoisting import Hoister
 from stateroom.engine.sources import SourceCache
+from stateroom.engine.text import normalise
 
 USER_ERRORS = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 

@@ -50,8 +50,14 @@ def judge(snippet: Any) -> str | None:
 
 def _close(namespace: dict[str, Any]) -> None:
     for name in ("shutdown", "close"):
-        for value in [*namespace.values(), *namespace.get("dbs", {}).values(), getattr(namespace.get("c"), "s", None)]:
-            if not isinstance(value, ModuleType | type) and isinstance(getattr(type(value), name, None), object):
+        for value in [
+            *namespace.values(),
+            *namespace.get("dbs", {}).values(),
+            getattr(namespace.get("c"), "s", None),
+        ]:
+            if not isinstance(value, ModuleType | type) and isinstance(
+                getattr(type(value), name, None), object
+            ):
                 with suppress(Exception):
                     getattr(value, name)()
 
@@ -62,7 +68,9 @@ def test_L6_L7_each_cell_is_judged_as_labelled(snippet: Any) -> None:
         assert judge(snippet) == snippet.call
 
 
-@pytest.mark.parametrize("snippet", [s for s in corpus.SNIPPETS if not s.setup and not s.known_wrong], ids=str)
+@pytest.mark.parametrize(
+    "snippet", [s for s in corpus.SNIPPETS if not s.setup and not s.known_wrong], ids=str
+)
 def test_L6_L7_a_cell_that_imports_for_the_first_time_is_judged_the_same(snippet: Any) -> None:
     with fakes.no_packages():
         assert judge(snippet) == snippet.call

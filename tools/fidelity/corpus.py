@@ -17,6 +17,7 @@ __all__ = ["Expected", "TestFile", "expected_differences", "test_files"]
 HERE = Path(__file__).parent
 
 _GUARD = re.compile(r"""^(if __name__ ?== ?['"]__main__['"]:)""", re.MULTILINE)
+_RELATIVE = re.compile(r"^from \.(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,17 @@ class TestFile:
         with tokenize.open(self.path) as file:
             return file.read()
 
-    def with_main(self) -> str | None:
-        """The source made to run its tests as a script, or None if it does so by itself."""
-        before, guard, after = (*_GUARD.split(self.text(), maxsplit=1), "", "")[:3]
+    def script(self) -> str:
+        """The source as a script that runs its tests; the same as :meth:`text` for most files.
+
+        Its package's modules are imported by their full names, since a script has no package.
+        """
+        text = self.text()
+        if self.path.parent.name != "test":
+            text = _RELATIVE.sub(rf"from test.{self.path.parent.name}.\1", text)
+        before, guard, after = (*_GUARD.split(text, maxsplit=1), "", "")[:3]
         if guard and "main(" in after:
-            return None
+            return text
         return f"{before}\nimport unittest\nunittest.main()\n"
 
 

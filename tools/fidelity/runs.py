@@ -44,11 +44,10 @@ class Run:
         self.folder.mkdir()
         self.results = folder / "results.jsonl"
         self.time_limit_s = time_limit_s
-        self.source = file.text()
-        if (with_main := file.with_main()) is not None:
-            self.source = with_main
-            self.path = folder / f"{file.path.stem}_with_main.py"
-            self.path.write_text(with_main, "utf-8")
+        self.source = file.script()
+        if self.source != file.text():
+            self.path = folder / f"{file.path.stem}_as_script.py"
+            self.path.write_text(self.source, "utf-8")
         self.env = {
             **os.environ,
             "PYTHONPATH": str(SITE),

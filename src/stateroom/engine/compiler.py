@@ -15,6 +15,8 @@ from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING
 
+from .text import SPACE, add_text, is_quiet, normalise
+
 if TYPE_CHECKING:
     from .cache import CodeCache
     from .fallback import FallbackTransformer
@@ -30,11 +32,6 @@ FUTURE_FLAGS = sum(
     if feature.compiler_flag > 0xFFFF  # older ones share their bits with other meanings
 )
 
-SPACE = " \t\n\f"
-"""What Python's tokenizer takes for space; ``str.isspace`` takes more."""
-
-_INDENT = re.compile(r"(?:[ \t\f]*(?:#[^\n]*)?\n)*([ \t]+)[^\s#]")
-_CONTINUED = re.compile(r"(?:[ \t\f]|\\\n)*;")
 _SURELY_NO_PARSER_WARNING = re.compile(r"(?!.*[0-9]\.?[a-zA-Z])[^\\\n;=]+")
 
 
@@ -175,7 +172,7 @@ class Compiler:
         except (RecursionError, MemoryError):
             pass  # too deep for a tree, perhaps not for the compiler; outside of this context
         except SyntaxError as error:
-            _add_text(error, source, filename)
+            add_text(error, source, filename)
             raise
         return _compile_text(source, filename, flags)
 
@@ -232,7 +229,7 @@ def compile_tree(
         filename,
         body,
         last,
-        quiet=final is not None and _is_quiet(final, source),
+        quiet=final is not None and is_quiet(final, source),
         future_flags=flags & FUTURE_FLAGS,
         sites=analyse(tree) if analyse else None,
     )
@@ -274,33 +271,6 @@ def _compile_split(source: str, filename: str, flags: int) -> CompiledCell | Non
     return CompiledCell(source, filename, body, last, future_flags=flags & FUTURE_FLAGS)
 
 
-def normalise(source: str) -> str:
-    """The text as it is compiled: one kind of line end, no byte order mark, no common indentation."""
-    if "\r" in source:
-        source = source.replace("\r\n", "\n").replace("\r", "\n")
-    source = source.removeprefix("\ufeff")
-    found = _INDENT.match(source)
-    return source if found is None else _dedented(source, found[1])
-
-
-def _dedented(source: str, indent: str) -> str:
-    """Take ``indent`` off all lines, if all of them have it; comments and blank lines may not."""
-    lines = source.split("\n")
-    if not all(line.startswith(indent) or line.lstrip()[:1] in ("", "#") for line in lines):
-        return source
-    return "\n".join(line.removeprefix(indent) for line in lines)
-
-
-def _is_quiet(final: ast.Expr, source: str) -> bool:
-    """Is the final expression followed by a semicolon?"""
-    if ";" not in source or final.end_lineno is None or final.end_col_offset is None:
-        return False
-    tail = source.split("\n", final.end_lineno - 1)[-1]
-    line, newline, rest = tail.partition("\n")
-    line = line.encode(errors="surrogatepass")[final.end_col_offset :].decode(errors="surrogatepass")
-    return _CONTINUED.match(line + newline + rest) is not None
-
-
 def _is_docstring(statements: list[ast.stmt]) -> bool:
     first = statements[0]
     return (
@@ -309,15 +279,6 @@ def _is_docstring(statements: list[ast.stmt]) -> bool:
         and isinstance(first.value, ast.Constant)
         and isinstance(first.value.value, str)
     )
-
-
-def _add_text(error: SyntaxError, source: str, filename: str) -> None:
-    """Add the line that CPython would have read from the file, had the cell been one."""
-    if error.text is not None or error.filename != filename or not error.lineno:
-        return
-    lines = source.split("\n", error.lineno)
-    if error.lineno <= len(lines):
-        error.text = lines[error.lineno - 1] + "\n"
 
 
 def _defines_async(code: CodeType) -> bool:

@@ -74,23 +74,25 @@ class Canceller:
 
         With ``hard_stop`` it climbs the whole ladder, however far that is needed.
         """
-        outcome = await self._signal(execution)
+        outcome = await self.ask(execution)
         if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
-            outcome = await self._signal(execution)
+            outcome = await self.ask(execution)
         if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
             self.counters.hard_stops += 1
             await self._hard_stop(execution)
             outcome = CancelOutcome.STOPPED
         return outcome
 
-    async def _signal(self, execution: Execution) -> CancelOutcome:
+    async def ask(self, execution: Execution, *, grace_s: float | None = None) -> CancelOutcome:
         """Signal until the execution ends or the grace of this attempt is over."""
         execution.cancel_attempts += 1
         attempt = execution.cancel_attempts
         self.counters.requested += 1
         self.counters.escalated += attempt > 1
         config, loop = self._config, asyncio.get_running_loop()
-        deadline = loop.time() + (config.cancel_grace_s if attempt == 1 else config.insist_grace_s)
+        if grace_s is None:
+            grace_s = config.cancel_grace_s if attempt == 1 else config.insist_grace_s
+        deadline = loop.time() + grace_s
         pause_s = config.cancel_resend_s
         while not execution.done.done() and (left_s := deadline - loop.time()) > 0:
             self._request(execution.number, max(attempt, execution.cancel_attempts))

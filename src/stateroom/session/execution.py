@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ExecutionError
+from ..errors import ExecutionError, NotPlainData
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
     ErrorInfo,
@@ -134,11 +134,11 @@ class Execution:
             self._stream.put(message)
 
     def take_result(self, message: ResultMessage) -> None:
-        self.advance(ExecutionEvent.RESULT)
         result = self._result(mode=message.mode, duration_s=message.duration_s, notes=message.notes)
         result.repr_text, result.mime = message.repr, message.mime
         if message.value is not None:
-            result.value, result.has_value = decode_value(message.value, message.buffers), True
+            _decode(message, result)
+        self.advance(ExecutionEvent.RESULT)
         self.finish(result, message)
 
     def take_error(self, message: ErrorMessage) -> None:
@@ -219,6 +219,15 @@ class MessageStream:
         if self._paused:
             self._paused = False
             self._resume()
+
+
+def _decode(message: ResultMessage, result: ExecutionResult) -> None:
+    """Take the plain value; one that this side cannot build (a time zone it does not know) is noted."""
+    assert message.value is not None
+    try:
+        result.value, result.has_value = decode_value(message.value, message.buffers), True
+    except NotPlainData as error:
+        result.notes = [*result.notes, str(error)]
 
 
 def error_info(error: BaseException) -> ErrorInfo:

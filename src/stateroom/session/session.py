@@ -202,10 +202,7 @@ class Session:
 
         The running cell fails; cells that wait in the queue go to the new worker.
         """
-        self._advance(SessionEvent.RESTART)
-        self._restarts += 1
-        await self._end_worker(grace_s=0)
-        await self._start_worker()
+        await self._replace_worker()
 
     async def close(self) -> None:
         """End the worker: what runs is cancelled, ``atexit`` handlers run, after the grace it is killed.
@@ -217,21 +214,39 @@ class Session:
         self._advance(SessionEvent.CLOSE)
         self._fail_queue(SessionClosed("the session was closed before this cell began"))
         if self._router.running is not None:
-            await self._canceller.cancel(self._router.running, hard_stop=False)
+            await self._canceller.ask(self._router.running, grace_s=self.config.close_grace_s)
         await self._end_worker(grace_s=self.config.close_grace_s)
         self._advance(SessionEvent.CLOSED)
+
+    async def _replace_worker(self) -> None:
+        self._advance(SessionEvent.RESTART)
+        self._restarts += 1
+        try:
+            await self._end_worker(grace_s=0)
+        except asyncio.CancelledError:
+            self._advance(SessionEvent.START_FAILED)
+            raise
+        if self._state is not SessionState.RESTARTING:
+            raise SessionClosed("the session was closed while it restarted")
+        await self._start_worker()
 
     async def _start_worker(self) -> None:
         self._violation = None
         try:
             self._link = link = WorkerLink(self.config, on_message=self._router.deliver, on_gone=self._lost)
             await link.start()
+            self._check_starting(link)
         except BaseException:
             self._link = None
             self._advance(SessionEvent.START_FAILED)
+            self._fail_queue(SessionBroken("the worker did not start; call restart() to try again"))
             raise
         self._advance(SessionEvent.READY)
         self._send_next()
+
+    def _check_starting(self, link: WorkerLink) -> None:
+        if self._link is not link:
+            raise SessionClosed("the session was closed while its worker started")
 
     async def _end_worker(self, *, grace_s: float) -> None:
         link, self._link = self._link, None
@@ -320,10 +335,7 @@ class Session:
         if self._state is not SessionState.BUSY or self._router.running is not execution:
             return
         execution.hard_stopped = True
-        self._advance(SessionEvent.RESTART)
-        self._restarts += 1
-        await self._end_worker(grace_s=0)
-        await self._start_worker()
+        await self._replace_worker()
 
     def _abandon(self, execution: Execution) -> None:
         """Nobody waits for this cell any more: end it, so that the next one can run."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from threading import get_ident
 from types import CodeType, FrameType
 from typing import Any
 
-__all__ = ["Insistence"]
+__all__ = ["Insistence", "suspended_frames"]
 
 TOOL_ID = 4
 """One of the ids that PEP 669 leaves to anybody."""
@@ -24,26 +25,20 @@ class Insistence:
     def __init__(self, error: type[BaseException]) -> None:
         self._error = error
         self._codes: set[CodeType] = set()
+        self._thread = 0
 
     def __repr__(self) -> str:
         return f"<Insistence codes={len(self._codes)}>"
 
-    def begin(
-        self,
-        frame: FrameType | None,
-        task: asyncio.Task[Any] | None,
-        *,
-        is_engine: Callable[[CodeType], bool],
-    ) -> None:
-        """Cover the frames that are on the stack now and those in which ``task`` is suspended."""
-        frames = [*_stack(frame), *_suspended(task)]
-        covered = [each for each in frames if not is_engine(each.f_code)]
-        self._codes.update(each.f_code for each in covered)
+    def begin(self, frames: list[FrameType]) -> None:
+        """Cover these frames, of the calling thread, besides those covered already."""
+        self._thread = get_ident()
+        self._codes.update(frame.f_code for frame in frames)
         if sys.version_info >= (3, 12):
             self._monitor()
         else:
-            for each in covered:
-                each.f_trace = self._trace
+            for frame in frames:
+                frame.f_trace = self._trace
             sys.settrace(self._trace)
 
     def end(self) -> None:
@@ -71,7 +66,7 @@ class Insistence:
                 monitoring.set_local_events(TOOL_ID, code, events)
 
     def _raise(self, code: CodeType, *_: object) -> None:
-        if code in self._codes:
+        if code in self._codes and get_ident() == self._thread:
             raise self._error("cancelled again, since the first request was swallowed")
 
     def _trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
@@ -79,15 +74,9 @@ class Insistence:
         return self._trace
 
 
-def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def _suspended(task: asyncio.Task[Any] | None) -> Iterator[FrameType]:
+def suspended_frames(task: asyncio.Task[Any]) -> Iterator[FrameType]:
     """The frames of the coroutines in which a task waits, outermost first."""
-    coroutine: Any = task.get_coro() if task is not None else None
+    coroutine: Any = task.get_coro()
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is not None:

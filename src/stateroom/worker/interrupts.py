@@ -8,7 +8,7 @@ frame outwards:
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
-  for has the thread (a child of its task group, say), raise in that one.
+  for has the thread (a child of its task group, say), raise in that one too.
 
 So the exception can reach neither the engine, nor the loop, nor another cell. Deciding by flags
 instead of frames loses the race at the end of a cell sooner or later.
@@ -29,23 +29,16 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
+from ..errors import CellCancelled
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
-from .insist import Insistence
+from .insist import Insistence, suspended_frames
 from .waiting import waits_for
 
-__all__ = ["CellCancelled", "Decision", "Interrupts", "Target", "decide"]
+__all__ = ["Decision", "Interrupts", "Target", "decide"]
 
 ENGINE_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 INSIST_FROM_ATTEMPT = 2
-
-
-class CellCancelled(asyncio.CancelledError):
-    """Raised inside a cell that is cancelled while it runs.
-
-    A ``CancelledError``, so that task groups, timeouts and ``finally`` blocks treat it as what it
-    is; not a ``KeyboardInterrupt``, which ``subprocess`` delays and asyncio lets through the loop.
-    """
 
 
 class Decision(enum.Enum):
@@ -53,6 +46,7 @@ class Decision(enum.Enum):
 
     RAISE = enum.auto()
     CANCEL_TASK = enum.auto()
+    RAISE_AND_CANCEL_TASK = enum.auto()
     LATER = enum.auto()
 
 
@@ -94,7 +88,7 @@ def _decide_in_loop(frame: FrameType, target: Target) -> Decision:
     current = asyncio.current_task(task.get_loop()) if task is not None else None
     if task is None or current is None or current is task or frame.f_code is not RUN_HANDLE:
         return Decision.CANCEL_TASK
-    return Decision.RAISE if waits_for(task, current) else Decision.CANCEL_TASK
+    return Decision.RAISE_AND_CANCEL_TASK if waits_for(task, current) else Decision.CANCEL_TASK
 
 
 RUN_HANDLE = asyncio.Handle._run.__code__
@@ -149,13 +143,12 @@ class Interrupts:
             return
         target.attempts = attempt
         if attempt >= INSIST_FROM_ATTEMPT:
-            self._insistence.begin(frame, target.task, is_engine=_is_engine)
-        if decision is Decision.CANCEL_TASK:
-            assert target.task is not None
+            self._insistence.begin(_frames_of_cell(frame, target, decision))
+        if decision is not Decision.RAISE and target.task is not None:
             target.task.get_loop().call_soon_threadsafe(target.task.cancel)
-            return
-        self.raised += 1
-        raise CellCancelled(f"execution {number} was cancelled")
+        if decision is not Decision.CANCEL_TASK:
+            self.raised += 1
+            raise CellCancelled(f"execution {number} was cancelled")
 
     def _lost(self, unraisable: Any) -> None:
         """``sys.unraisablehook``: a cancel that was raised in a finalizer has ended nothing."""
@@ -166,5 +159,13 @@ class Interrupts:
             self._unraisablehook(unraisable)
 
 
-def _is_engine(code: CodeType) -> bool:
-    return code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))
+def _frames_of_cell(frame: FrameType | None, target: Target, decision: Decision) -> list[FrameType]:
+    """The live frames of a cell: those on the stack, or those in which its task waits."""
+    frames: list[FrameType] = []
+    if decision is Decision.CANCEL_TASK:
+        frames += suspended_frames(target.task) if target.task is not None else ()
+    else:
+        while frame is not None and frame.f_code is not RUN_HANDLE:
+            frames.append(frame)
+            frame = None if frame.f_code in target.codes else frame.f_back
+    return [each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))]

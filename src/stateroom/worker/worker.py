@@ -16,7 +16,7 @@ from ..engine.async_executor import AsyncExecutor
 from ..engine.compiler import CompiledCell, ExecutionMode
 from ..engine.namespace import NamespaceManager
 from ..engine.tracebacks import describe_exception
-from ..errors import FrameTooLarge, ProtocolError
+from ..errors import CellCancelled, FrameTooLarge, ProtocolError
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import (
@@ -36,7 +36,7 @@ from .display import Shown, call_repr, show
 from .event_loop import MovableEventLoop
 from .handover import Handover
 from .input import InputBroker, reopen_stdin, wait_for_answer
-from .interrupts import CellCancelled, Interrupts, Target
+from .interrupts import Interrupts, Target
 from .io_thread import IoThread, describe_fault
 from .loop_errors import LoopErrors
 from .origin import follow_threads, origin_of_cell

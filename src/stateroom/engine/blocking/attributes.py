@@ -10,6 +10,7 @@ from ..telemetry import Telemetry
 from .lookup import MISSING, class_names, dict_of_class, is_class, is_module, module_value, mro_of, own_dict
 from .read_bytecode import is_coroutine_function
 from .rules import PackageRules, Rules
+from .scopes import ScopeCache
 from .tables import FOLLOWED_PACKAGES
 from .values import Class, Dotted, Instance, Items, Live, Method, Reference
 
@@ -24,7 +25,8 @@ _ADDING = frozenset({"append", "add", "appendleft"})
 class Attributes:
     """Follows attributes for one walk. ``replaced`` are those that the cell itself sets."""
 
-    def __init__(self, rules: Rules, telemetry: Telemetry) -> None:
+    def __init__(self, rules: Rules, telemetry: Telemetry, scopes: ScopeCache) -> None:
+        self._scopes = scopes
         self._rules = rules
         self._telemetry = telemetry
         self._replaced: dict[tuple[int, str], Any] = {}
@@ -68,6 +70,8 @@ class Attributes:
 
     def item_of(self, value: Live) -> Any:
         """What ``value[…]`` hands out, for an object of a package that is followed."""
+        if self._scopes.is_harmless(type(value.value)):
+            return None
         for base in mro_of(type(value.value)):
             rules = self._rules.of_module(class_names(base)[0])
             if rules is not None and rules.package in FOLLOWED_PACKAGES:
@@ -130,7 +134,8 @@ class Attributes:
             own = attributes.get(name, MISSING)
             if own is not MISSING:
                 return Live(own)
-        return self.member(type(value), name, live)
+        cls = type(value)
+        return None if self._scopes.is_harmless(cls) else self.member(cls, name, live)
 
     def _of_module(self, module: Any, name: str) -> Any:
         found = module_value(module, name)

@@ -57,7 +57,7 @@ class Judge:
         self._telemetry = telemetry
         self._scopes = scopes
         self._cell = Frame({}, None, namespace)
-        self._attributes = Attributes(rules, telemetry)
+        self._attributes = Attributes(rules, telemetry, scopes)
         self._calls = Calls(rules, self._attributes, scopes, self._run)
         self._steps_left = MAX_STEPS
         self._walked: set[int] = set()
@@ -122,14 +122,22 @@ class Judge:
     def _call(self, registers: list[Any], callee: int, details: Any, frame: Frame) -> Any:
         arguments, keywords, text = details
         value = registers[callee]
-        if text is None and not arguments and (value is None or self._is_harmless(value)):
+        if text is None and not keywords and (value is None or self._is_harmless(value)):
+            self._consume(arguments, registers, frame)
             return None
-        known = tuple([registers[register] for register in arguments]) if arguments else ()
+        known = tuple([registers[a] if type(a) is int else self._name(a, frame) for a in arguments])
         named = {name: registers[register] for name, register in keywords} if keywords else _NO_KEYWORDS
         result = self._calls.call(value, known, named)
         if text is not None and frame is self._cell:
             self._judge_text(text)
         return result
+
+    def _consume(self, arguments: tuple[int | str, ...], registers: list[Any], frame: Frame) -> None:
+        """What a harmless callee does with its arguments: at most iterate over them."""
+        for argument in arguments:
+            value = frame.names.get(argument) if isinstance(argument, str) else registers[argument]
+            if type(value) is Lazy:
+                self._calls.iterate(value)
 
     def _is_harmless(self, value: Any) -> bool:
         return type(value) is Live and self._scopes.is_harmless(value.value)

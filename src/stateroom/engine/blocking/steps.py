@@ -16,7 +16,7 @@ NOTHING = 0
 
 NAME = 1  # target = the value of name `first`
 ATTRIBUTE = 2  # target = `first`.`second`
-CALL = 3  # target = `first`(*args, **kwargs), second = (args, kwargs, text of the call)
+CALL = 3  # target = `first`(…), second = (registers or names of args, kwargs, text if it looks blocking)
 AWAITED_CALL = 4  # the same below an `await`: the call itself does not block
 BIND = 5  # the name `first` is bound to register `second`
 BIND_GLOBAL = 6
@@ -106,9 +106,8 @@ class ScopeBuilder:
         """Whether nothing here can wait unless a parameter brings it: ``text.strip().lower()``."""
         from_parameters = {NOTHING}
         for kind, target, first, second, _ in self.steps:
-            if kind == NAME and first in self.scope.parameters:
-                from_parameters.add(target)
-            elif kind in (ATTRIBUTE, CALL, ITEM) and first in from_parameters:
+            known_sources = self.scope.parameters if kind == NAME else from_parameters
+            if kind in (NAME, ATTRIBUTE, CALL, ITEM) and first in known_sources:
                 from_parameters.add(target)
             elif kind == BIND and second in from_parameters:
                 continue

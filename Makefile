@@ -12,7 +12,7 @@ ANY_PYTHON = $(shell for name in python3 python python3.14 python3.13 python3.12
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt coverage clean
+.PHONY: help venv run test check fmt coverage fidelity clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -40,6 +40,9 @@ coverage: $(READY)  ## the test suite with coverage of the workers too
 	@$(BIN)/coverage run -m pytest -n auto $(ARGS) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+fidelity: $(READY)  ## CPython's own tests in sessions, compared with plain Python
+	@$(BIN)/python tools/fidelity/run.py $(ARGS)
 
 clean:  ## remove every .venv and all caches
 	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

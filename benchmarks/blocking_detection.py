@@ -56,7 +56,34 @@ lines = report(table)
 lines.sort(key=lambda line: line.lower())
 print("\\n".join(lines), path, random.random())
 """
-CELLS = {"1+1": "1+1", "20 lines": TWENTY_LINES, "20 lines + time.sleep": TWENTY_LINES + "time.sleep(1)\n"}
+PLAIN_LINES = """
+rows = []
+for i in range(10):
+    rows.append({"id": i, "name": f"row {i}", "score": i * 2.5})
+total = sum(row["score"] for row in rows)
+mean = total / len(rows)
+above = [row for row in rows if row["score"] > mean]
+print("mean", mean)
+if above:
+    best = max(above, key=lambda row: row["score"])
+    print(best["name"])
+else:
+    best = None
+text = ""
+for row in above:
+    text += row["name"] + " "
+words = text.split()
+unique = set(words)
+n = len(unique)
+x = math.sqrt(n) + 1
+print(f"{n} words, {x:.2f}")
+"""
+CELLS = {
+    "1+1": "1+1",
+    "20 plain lines": PLAIN_LINES,
+    "20 lines, own functions": TWENTY_LINES,
+    "the same + time.sleep": TWENTY_LINES + "time.sleep(1)\n",
+}
 
 
 def parse(text: str) -> ast.Module:

@@ -20,15 +20,11 @@
     ├── CheckpointError          a checkpoint cannot be written or read
     └── NoRunningLoop            something that needs the running event loop was called without one
 
-Besides, :class:`CellCancelled` is what code in a cell sees when the cell is cancelled while it runs:
-no StateroomError, but an ``asyncio.CancelledError``.
-
 Every error pickles: what it was built from is in ``args``.
 """
 
 from __future__ import annotations
 
-from asyncio.exceptions import CancelledError
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Busy",
-    "CellCancelled",
     "CheckpointError",
     "ConfigError",
     "ExecutionError",
@@ -130,11 +125,3 @@ class CheckpointError(StateroomError):
 
 class NoRunningLoop(StateroomError, RuntimeError):
     """Something that needs the running event loop was called where none runs."""
-
-
-class CellCancelled(CancelledError):
-    """Raised inside a cell that is cancelled while it runs.
-
-    A ``CancelledError``, so that task groups, timeouts and ``finally`` blocks treat it as what it
-    is; not a ``KeyboardInterrupt``, which ``subprocess`` delays and asyncio lets through the loop.
-    """

@@ -16,6 +16,7 @@ from stateroom.protocol.messages import (
     ErrorMessage,
     ExecuteMessage,
     FaultMessage,
+    InputMessage,
     InputResponseMessage,
     OutputMessage,
     ReadyMessage,
@@ -70,7 +71,7 @@ def raw():
 
 @pytest.fixture
 def ready(raw):
-    raw.send(ConfigureMessage(max_frame_bytes=100_000))
+    raw.send(ConfigureMessage(max_frame_bytes=100_000, heartbeat_interval_s=0))
     assert isinstance(raw.receive(), ReadyMessage)
     return raw
 
@@ -112,8 +113,9 @@ def test_worker_refuses_messages_out_of_order(ready, message, reason):
 def test_worker_is_busy_with_one_cell_at_a_time(ready):
     ready.send(ExecuteMessage(execution_id="one", number=1, code="input()"))
     ready.send(ExecuteMessage(execution_id="two", number=2, code="2"))
-    refused = ready.receive_only(ErrorMessage)
-    assert (refused.execution_id, refused.busy) == ("two", True)
+    first, second = sorted((ready.receive(), ready.receive()), key=lambda message: type(message).__name__)
+    assert (first.execution_id, first.busy) == ("two", True)
+    assert isinstance(second, InputMessage)
     ready.send(InputResponseMessage(input_id="1", data="x"))
     assert ready.receive_only(ResultMessage).execution_id == "one"
 

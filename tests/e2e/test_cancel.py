@@ -1,6 +1,7 @@
 """Rows X1 to X9 of the semantics: how a cell ends that is told to."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -86,7 +87,7 @@ async def test_X1_ends_at_once_with_the_namespace_intact(code):
             assert await session.cancel() is CancelOutcome.CANCELLED
             result = await task
         assert result.cancelled
-        assert result.error.type in {"CancelledError", "CellCancelled"}
+        assert result.error.type == "CancelledError"
         assert (await session.run("kept")).value == 1
         assert (await session.run("await asyncio.sleep(0, 2)")).value == 2
 
@@ -118,9 +119,12 @@ SWALLOW = {
 async def test_X3_swallowed_cancel_is_ignored_and_the_second_one_insists(session, code):
     await session.run(PRELUDE, check=True)
     async with Running(session, "print('on')\n" + code) as task:
-        assert await session.cancel() is CancelOutcome.IGNORED
-        assert not task.done()
-        assert await session.cancel() is CancelOutcome.CANCELLED
+        if await session.cancel() is CancelOutcome.IGNORED:
+            assert not task.done()
+            assert await session.cancel() is CancelOutcome.CANCELLED
+        else:  # before 3.13 an exception at a loop's back edge can escape a `try` that begins with it
+            assert "while True: pass" in code
+            assert sys.version_info < (3, 13)
         assert (await task).cancelled
     assert (await session.run("kept")).value == 1
     assert (await session.run("for i in range(3): pass\ni")).value == 2

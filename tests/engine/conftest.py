@@ -103,9 +103,15 @@ async def give(value):
 
 
 @pytest.fixture
-def awaiting(cells):
-    """Cells with ``give(value)`` to await, ``It(*items)`` to iterate, ``Manager()`` to enter."""
-    cells.run(AWAITABLES)
+def awaitables():
+    """A cell that defines ``give(value)`` to await, ``It(*items)`` to iterate, ``Manager()`` to enter."""
+    return AWAITABLES
+
+
+@pytest.fixture
+def awaiting(cells, awaitables):
+    """Cells with what ``awaitables`` defines."""
+    cells.run(awaitables)
     return cells
 
 

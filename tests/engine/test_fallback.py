@@ -183,15 +183,10 @@ MEANINGS = {
 
 
 @pytest.mark.parametrize("source", MEANINGS.values(), ids=list(MEANINGS))
-async def test_V1_a_wrapped_cell_means_what_the_cell_means(make_cells, source):
+async def test_V1_a_wrapped_cell_means_what_the_cell_means(make_cells, awaitables, source):
     from_flag, wrapped = make_cells(), make_cells()
-    setup = (
-        inspect.getsource(sys.modules[type(from_flag).__module__])
-        .split('AWAITABLES = """')[1]
-        .split('"""')[0]
-    )
     for each in (from_flag, wrapped):
-        each.run(setup)
+        each.run(awaitables)
     expected = await from_flag._run_coroutine(from_flag.compile(source))
     assert await run_wrapped(wrapped, source) == expected
     ignored = {"__annotations__", "__annotate__", "__conditional_annotations__", "__warningregistry__"}
@@ -199,18 +194,12 @@ async def test_V1_a_wrapped_cell_means_what_the_cell_means(make_cells, source):
     assert id(wrapped.manager.namespace) == id(wrapped.namespace)
 
 
-async def test_locals_are_merged_although_the_cell_fails(awaiting_manager):
-    cells = awaiting_manager
+async def test_locals_are_merged_although_the_cell_fails(awaiting):
     with pytest.raises(ZeroDivisionError):
-        await run_wrapped(cells, "x: int = await give(1)\ny = 2\n1 / 0\nz = 3")
-    assert (cells.namespace["x"], cells.namespace["y"]) == (1, 2)
-    assert "z" not in cells.namespace
-    assert fallback.LOCALS not in cells.namespace
-
-
-@pytest.fixture
-def awaiting_manager(awaiting):
-    return awaiting
+        await run_wrapped(awaiting, "x: int = await give(1)\ny = 2\n1 / 0\nz = 3")
+    assert (awaiting.namespace["x"], awaiting.namespace["y"]) == (1, 2)
+    assert "z" not in awaiting.namespace
+    assert fallback.LOCALS not in awaiting.namespace
 
 
 async def test_E1_spans_and_names_in_tracebacks_are_those_of_the_cell(awaiting):

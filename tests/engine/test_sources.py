@@ -20,14 +20,6 @@ def test_N4_the_source_of_a_function_of_an_earlier_cell(cells):
     assert inspect.getsource(cells.namespace["f"]) == "def f():\n    return x\n"
 
 
-CLASSES = {
-    "with methods": "class C:\n    def m(self): pass\n",
-    "without methods": "class C:\n    x = 1\n",
-    "decorated": "@str.__class__.__call__\nclass C: pass\n",
-    "classmethod only": "class C:\n    @classmethod\n    def m(cls): pass\n",
-}
-
-
 @pytest.mark.parametrize(
     "source",
     [

@@ -50,17 +50,26 @@ class TestFile:
 
 @dataclass
 class Expected:
-    """A difference that being a session explains. ``tests`` are patterns of ``FILE:TEST``."""
+    """A difference that being a session explains.
 
-    tests: list[str]
+    ``tests`` are patterns of ``FILE:TEST``; ``why`` is a regular expression to be found in what
+    went wrong, for reasons that say more than names do.
+    """
+
     reason: str
+    tests: list[str] = field(default_factory=lambda: ["*"])
+    why: str = ""
     modes: list[str] = field(default_factory=lambda: ["cell", "file"])
     seen: int = 0
 
     def explains(self, difference: Difference) -> bool:
         """Whether this is what the difference comes from; counts it if so."""
         name = f"{difference.file}:{difference.test}"
-        known = difference.mode in self.modes and any(fnmatchcase(name, p) for p in self.tests)
+        known = (
+            difference.mode in self.modes
+            and any(fnmatchcase(name, pattern) for pattern in self.tests)
+            and re.search(self.why, difference.why) is not None
+        )
         self.seen += known
         return known
 

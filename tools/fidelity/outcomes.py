@@ -12,6 +12,9 @@ __all__ = ["Difference", "Outcomes", "differences"]
 WHOLE_FILE = "(the file)"
 """Stands for the run itself among the tests' ids."""
 
+UNREACHED = "(the rest)"
+"""Stands for tests that a run which broke off did not get to."""
+
 _WORST_FIRST = ["died", "error", "fail", "unexpected success", "begun", "expected failure", "skip", "ok"]
 _RANK = {outcome: rank for rank, outcome in enumerate(reversed(_WORST_FIRST))}
 
@@ -62,10 +65,18 @@ class Difference:
 
 
 def differences(file: str, mode: str, plain: Outcomes, session: Outcomes) -> list[Difference]:
-    """All tests with two outcomes; an id that one side does not have counts as ``absent``."""
-    found = []
+    """All tests with two outcomes; an id that one side does not have counts as ``absent``.
+
+    Tests that a run which broke off did not get to are one difference, not one each.
+    """
+    found, unreached = [], 0
     for test in sorted(plain.tests.keys() | session.tests.keys()):
         here, there = (run.tests.get(test, ("absent", "")) for run in (plain, session))
-        if here[0] != there[0]:
+        if there[0] == "absent" and WHOLE_FILE in session.tests:
+            unreached += 1
+        elif here[0] != there[0]:
             found.append(Difference(file, mode, test, here[0], there[0], there[1] or here[1]))
+    if unreached:
+        outcome, why = session.tests[WHOLE_FILE]
+        found.append(Difference(file, mode, UNREACHED, f"ran {unreached} more tests", outcome, why))
     return found

@@ -96,7 +96,7 @@ async def _run_plain(run: Run) -> str:
 
 
 async def _run_as_cell(run: Run) -> str:
-    """The text of the file as one cell."""
+    """The text of the file as one cell; many tests need the name of their file, and no more of it."""
     return await _run_in_session(run, filename=None, argv=None)
 
 
@@ -107,6 +107,8 @@ async def _run_as_file(run: Run) -> str:
 
 async def _run_in_session(run: Run, *, filename: str | None, argv: list[str] | None) -> str:
     async with stateroom.Session(cwd=str(run.folder), env=run.env) as session:
+        if filename is None:
+            await session.run(f"__file__ = {str(run.path)!r}", check=True)
         result = await session.run(run.source, timeout=run.time_limit_s, filename=filename, argv=argv)
         if result.error is None:
             return await _ask_for_life(session)

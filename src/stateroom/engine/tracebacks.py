@@ -227,7 +227,7 @@ def _message(error: BaseException, parts: traceback.TracebackException) -> str:
     """``str(error)``, asked for once where the text has it unchanged (without a "Did you mean")."""
     if isinstance(error, NameError | AttributeError | ImportError):
         return _safe_str(error)
-    return str(vars(parts)["_str"])
+    return str(parts)
 
 
 def _notes(notes: Any) -> list[str]:

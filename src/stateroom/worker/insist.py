@@ -20,10 +20,9 @@ TOOL_ID = 4
 
 
 class Insistence:
-    """Makes the lines of an execution's live frames raise ``error``, from ``begin`` to ``end``."""
+    """Makes the lines of an execution's live frames raise CancelledError, from ``begin`` to ``end``."""
 
-    def __init__(self, error: type[BaseException]) -> None:
-        self._error = error
+    def __init__(self) -> None:
         self._codes: set[CodeType] = set()
         self._thread = 0
 
@@ -67,10 +66,11 @@ class Insistence:
 
     def _raise(self, code: CodeType, *_: object) -> None:
         if code in self._codes and get_ident() == self._thread:
-            raise self._error("cancelled again, since the first request was swallowed")
+            raise asyncio.CancelledError("cancelled again, since the first request was swallowed")
 
-    def _trace(self, frame: FrameType, _event: str, _argument: object) -> Any:
-        self._raise(frame.f_code)
+    def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
+        if event in ("line", "call"):  # raised at an "exception", it would be caught in its place
+            self._raise(frame.f_code)
         return self._trace
 
 

@@ -4,7 +4,9 @@ The session names an execution and an attempt in the cancel page and signals the
 thread. What the handler then does depends on where the main thread is, seen from the innermost
 frame outwards:
 
-- code of the cell, or a library that it called: raise :class:`CellCancelled` there;
+- code of the cell, or a library that it called: raise ``asyncio.CancelledError`` there, which task
+  groups, timeouts and ``finally`` blocks treat as what it is (``subprocess`` would delay a
+  KeyboardInterrupt, and asyncio lets one through the loop);
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
@@ -13,9 +15,9 @@ frame outwards:
 So the exception can reach neither the engine, nor the loop, nor another cell. Deciding by flags
 instead of frames loses the race at the end of a cell sooner or later.
 
-Each attempt raises once, so that a cell can clean up; unless Python says that the exception was
-lost (``sys.unraisablehook``: it was raised in a finalizer). From the second attempt on, the cell's
-lines raise as well: see :mod:`stateroom.worker.insist`.
+The first attempt raises once, so that a cell can clean up; unless Python says that the exception
+was lost (``sys.unraisablehook``: it was raised in a finalizer). From the second attempt on every
+signal raises, and the cell's lines do as well: see :mod:`stateroom.worker.insist`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any
 
-from ..errors import CellCancelled
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
 from .waiting import waits_for
@@ -104,8 +105,9 @@ class Interrupts:
         self.page = page
         self.raised = 0
         self._target: Target | None = None
+        self._last: BaseException | None = None
         self._waits = frozenset(function.__code__ for function in waits)
-        self._insistence = Insistence(CellCancelled)
+        self._insistence = Insistence()
 
     def __repr__(self) -> str:
         return f"<Interrupts target={self._target!r} raised={self.raised}>"
@@ -124,6 +126,7 @@ class Interrupts:
     def aim(self, target: Target | None) -> None:
         """From now on signals may hit this execution, or none."""
         self._target = target
+        self._last = None
         if target is None:
             self._insistence.end()
 
@@ -136,7 +139,7 @@ class Interrupts:
         if target is None:
             return
         number, attempt = self.page.read()
-        if number != target.number or attempt <= target.attempts:
+        if number != target.number or attempt <= target.attempts < INSIST_FROM_ATTEMPT:
             return
         decision = decide(frame, target, self._waits)
         if decision is Decision.LATER:
@@ -147,12 +150,14 @@ class Interrupts:
         if decision is not Decision.RAISE and target.task is not None:
             target.task.get_loop().call_soon_threadsafe(target.task.cancel)
         if decision is not Decision.CANCEL_TASK:
+            # The very class, no subclass: asyncio compares with `is` in 3.11 and 3.12.
+            self._last = asyncio.CancelledError("the cell was cancelled")
             self.raised += 1
-            raise CellCancelled(f"execution {number} was cancelled")
+            raise self._last
 
     def _lost(self, unraisable: Any) -> None:
         """``sys.unraisablehook``: a cancel that was raised in a finalizer has ended nothing."""
-        if isinstance(unraisable.exc_value, CellCancelled):
+        if unraisable.exc_value is self._last and self._last is not None:
             if self._target is not None:
                 self._target.attempts -= 1
         else:

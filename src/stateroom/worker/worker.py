@@ -16,7 +16,7 @@ from ..engine.async_executor import AsyncExecutor
 from ..engine.compiler import CompiledCell, ExecutionMode
 from ..engine.namespace import NamespaceManager
 from ..engine.tracebacks import describe_exception
-from ..errors import CellCancelled, FrameTooLarge, ProtocolError
+from ..errors import FrameTooLarge, ProtocolError
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import (
@@ -215,7 +215,7 @@ class SubprocessWorker:
                 self.interrupts.aim(Target(self._inbox[0].number, frozenset(), in_loop=False))
             try:
                 self.handover.home()
-            except CellCancelled as cancelled:
+            except asyncio.CancelledError as cancelled:
                 self._finish(self._inbox.popleft(), _failure(cancelled, ExecutionMode.UNKNOWN, 0.0, 1000))
                 continue
             if self._inbox:
@@ -268,7 +268,7 @@ class SubprocessWorker:
             self.handover.take_over()
         try:
             if self.interrupts.wanted(target.number):
-                raise CellCancelled("cancelled before it began")
+                raise asyncio.CancelledError("cancelled before it began")
             return self.context.run(self.executor.run_sync, cell)
         finally:
             self.handover.release()

@@ -5,11 +5,23 @@ Pickles name these functions by module and name: both are part of the checkpoint
 
 from __future__ import annotations
 
+import functools
 import marshal
+from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NewType
 
-__all__ = ["load_code", "make_cell", "make_function", "make_view", "set_cell", "set_function_state"]
+__all__ = [
+    "load_code",
+    "make_cached",
+    "make_cached_property",
+    "make_cell",
+    "make_function",
+    "make_new_type",
+    "make_view",
+    "set_cell",
+    "set_function_state",
+]
 
 
 def make_function(
@@ -50,3 +62,20 @@ def set_cell(cell: CellType, value: Any) -> None:
 def make_view(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:  # noqa: A002 - its name
     """A memoryview of contiguous data."""
     return memoryview(buffer).cast("B").cast(format, shape) if shape else memoryview(buffer)
+
+
+def make_cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
+    """A function behind an empty ``lru_cache``."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def make_cached_property(function: Callable[[Any], Any]) -> functools.cached_property[Any]:
+    """A cached property; its name comes with its state."""
+    return functools.cached_property(function)
+
+
+def make_new_type(name: str, supertype: Any) -> NewType:
+    """A ``typing.NewType`` of a cell."""
+    new_type = NewType(name, supertype)
+    new_type.__module__ = "__main__"
+    return new_type

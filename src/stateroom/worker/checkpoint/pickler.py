@@ -1,0 +1,207 @@
+"""The pickler of checkpoints: cloudpickle, with functions that stay bound to where they live."""
+
+from __future__ import annotations
+
+import functools
+import io
+import marshal
+import sys
+import time
+from pickle import PickleBuffer
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import Any, NewType, Protocol
+
+import cloudpickle
+from cloudpickle.cloudpickle import _should_pickle_by_reference
+
+from . import rebuild
+from .live import LiveObjects
+from .reasons import Unpicklable
+
+__all__ = ["MIN_BUFFER_BYTES", "NamespacePickler", "Sink"]
+
+MIN_BUFFER_BYTES = 32 * 1024
+"""Smaller buffers go into the stream: each one outside it would keep the whole checkpoint mapped."""
+
+_EMPTY = object()
+
+
+class Sink(Protocol):
+    """Where a pickler writes to."""
+
+    def write(self, data: Any) -> None:
+        """Take the next bytes of the stream."""
+
+    def take_buffer(self, buffer: PickleBuffer) -> bool:
+        """Take a large buffer; True to have it in the stream instead."""
+
+
+class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles values of one namespace into one stream, with one memo, so that they share objects.
+
+    What differs from cloudpickle:
+
+    - the globals of a function are the namespace itself, or the dict of the module it is from;
+    - functions that close over the same variable still share it;
+    - a class is new when it is loaded, even where the old one still exists;
+    - open files are refused, where cloudpickle saves their text;
+    - a ``memoryview`` stays one.
+    """
+
+    def __init__(self, sink: Sink, live: LiveObjects) -> None:
+        super().__init__(sink, protocol=5, buffer_callback=sink.take_buffer)
+        self.memo = live.pickler_memo()
+        self.modules: set[str] = set()
+        """Top-level names of the modules that the pickles refer to."""
+        self.last: Any = None
+        """What was reduced last: if pickling fails, the object that it failed at."""
+        self.deadline: float | None = None
+        """When to give up, by ``time.monotonic()``."""
+        self._filled_by_function: set[int] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How to save ``obj``; called for all but instances of the plainest built-in types."""
+        self.last = obj
+        self.check_time()
+        kind = type(obj)
+        reduce = _REDUCERS.get(kind)
+        if reduce is not None:
+            return reduce(self, obj)
+        if issubclass(kind, type):
+            return self._reduce_class(obj)
+        return NotImplemented
+
+    def check_time(self) -> None:
+        """Raise TimeoutError after the deadline."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise TimeoutError
+
+    def _reduce_function(self, function: FunctionType) -> Any:
+        self._note_module(function.__module__)
+        if _should_pickle_by_reference(function):
+            return NotImplemented
+        code, closure = function.__code__, function.__closure__
+        self._filled_by_function.update(map(id, closure or ()))
+        state = (_cells(function), _slots(function), dict(function.__dict__))
+        arguments = (code, _home(function), closure)
+        return rebuild.make_function, arguments, state, None, None, rebuild.set_function_state
+
+    def _reduce_cell(self, cell: CellType) -> Any:
+        """An empty cell. A function fills its own cells, since it may itself be in one of them."""
+        value = _content(cell)
+        if value is _EMPTY or id(cell) in self._filled_by_function:
+            return rebuild.make_cell, ()
+        return rebuild.make_cell, (), value, None, None, rebuild.set_cell
+
+    def _reduce_code(self, code: CodeType) -> Any:
+        return rebuild.load_code, (marshal.dumps(code),)
+
+    def _refuse(self, obj: Any) -> Any:
+        raise Unpicklable(obj)
+
+    def _reduce_cached(self, function: Any) -> Any:
+        """A function behind ``lru_cache``; by itself it would be saved as the name of a global."""
+        self._note_module(function.__module__)
+        if _is_importable(function):
+            return NotImplemented
+        parameters = function.cache_parameters()
+        arguments = (function.__wrapped__, parameters["maxsize"], parameters["typed"])
+        return rebuild.make_cached, arguments, dict(vars(function))
+
+    def _reduce_cached_property(self, descriptor: Any) -> Any:
+        """Without the lock that it has on 3.11."""
+        state = {name: value for name, value in vars(descriptor).items() if name != "lock"}
+        return rebuild.make_cached_property, (descriptor.func,), state
+
+    def _reduce_new_type(self, new_type: NewType) -> Any:
+        """Like a class: it, too, would be saved as the name of a global."""
+        self._note_module(new_type.__module__)
+        if new_type.__module__ != "__main__":
+            return NotImplemented
+        return rebuild.make_new_type, (new_type.__qualname__, new_type.__supertype__)
+
+    def _reduce_view(self, view: memoryview) -> Any:
+        if not view.c_contiguous or not view.nbytes:
+            return NotImplemented
+        return rebuild.make_view, (PickleBuffer(view), view.format, view.shape)
+
+    def _reduce_builtin(self, function: BuiltinFunctionType) -> Any:
+        self._note_module(function.__module__)
+        return NotImplemented
+
+    def _reduce_module(self, module: ModuleType) -> Any:
+        self._note_module(module.__name__)
+        return NotImplemented
+
+    def _reduce_class(self, cls: type) -> Any:
+        self._note_module(cls.__module__)
+        reduction = super().reducer_override(cls)
+        return _untracked(reduction) if cls.__module__ == "__main__" else reduction
+
+    def _note_module(self, name: object) -> None:
+        if isinstance(name, str):
+            self.modules.add(name.partition(".")[0])
+
+
+_REDUCERS: dict[type, Any] = {
+    functools._lru_cache_wrapper: NamespacePickler._reduce_cached,
+    functools.cached_property: NamespacePickler._reduce_cached_property,
+    NewType: NamespacePickler._reduce_new_type,
+    io.TextIOWrapper: NamespacePickler._refuse,
+    FunctionType: NamespacePickler._reduce_function,
+    CellType: NamespacePickler._reduce_cell,
+    CodeType: NamespacePickler._reduce_code,
+    memoryview: NamespacePickler._reduce_view,
+    BuiltinFunctionType: NamespacePickler._reduce_builtin,
+    ModuleType: NamespacePickler._reduce_module,
+}
+
+
+def _is_importable(function: Any) -> bool:
+    """Whether ``function`` can be found again by its module and name."""
+    if function.__module__ == "__main__":
+        return False
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function
+
+
+def _home(function: FunctionType) -> dict[str, Any] | ModuleType:
+    """The module whose dict the function's globals are, or else that dict itself."""
+    module = sys.modules.get(function.__globals__.get("__name__", ""))
+    if module is None or module.__name__ == "__main__":
+        return function.__globals__
+    return module if getattr(module, "__dict__", None) is function.__globals__ else function.__globals__
+
+
+def _cells(function: FunctionType) -> dict[int, Any]:
+    contents = enumerate(map(_content, function.__closure__ or ()))
+    return {index: value for index, value in contents if value is not _EMPTY}
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def _slots(function: FunctionType) -> dict[str, Any]:
+    names = ("__name__", "__qualname__", "__defaults__", "__kwdefaults__", "__module__", "__doc__")
+    slots = {name: getattr(function, name) for name in names}
+    if hasattr(function, "__type_params__"):  # 3.12 and later
+        slots["__type_params__"] = function.__type_params__
+    try:
+        slots["__annotations__"] = function.__annotations__
+    except Exception:  # noqa: BLE001 - 3.14 evaluates them here, and they are any expression
+        slots["__annotate__"] = function.__annotate__  # type: ignore[attr-defined]
+    return slots
+
+
+def _untracked(reduction: Any) -> Any:
+    """The reduction of a class by value, without the mark by which cloudpickle finds an existing class."""
+    if not isinstance(reduction, tuple) or reduction[2:3] == ():
+        return reduction
+    function, (*arguments, _tracker_id, extra), *rest = reduction
+    return function, (*arguments, None, extra), *rest

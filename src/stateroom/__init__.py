@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from .session.blocking_client import open_session as open_session
     from .session.cancellation import CancelOutcome as CancelOutcome
     from .session.execution import ExecutionResult as ExecutionResult
-    from .session.session import Session as Session
     from .session.info import SessionInfo as SessionInfo
+    from .session.session import Session as Session
 
 _HOMES = {
     "AsyncExecutor": "engine.async_executor",
@@ -59,7 +59,7 @@ _HOMES = {
     "open_session": "session.blocking_client",
 }
 
-__all__ = list(_HOMES)  # noqa: PLE0605 - the keys are the public names
+__all__ = list(_HOMES)
 __version__ = "0.1.0"
 
 

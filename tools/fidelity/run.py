@@ -85,8 +85,10 @@ async def measure_all(
         async with places:
             report = await measure(file, options.mode, options.limit, table)
         print(report.line(), flush=True)
-        for difference in report.unexplained:
+        for difference in report.unexplained[: options.show]:
             print(f"    {difference}", flush=True)
+        if (more := len(report.unexplained) - options.show) > 0:
+            print(f"    … and {more} more; --show N shows N")
         return report
 
     print(HEAD, flush=True)
@@ -124,6 +126,7 @@ def main() -> int:
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="files, as test_asyncio/*; all by default")
     parser.add_argument("--jobs", type=int, default=2, help="files run at the same time")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that one run of a file may take")
+    parser.add_argument("--show", type=int, default=20, help="unexplained differences shown of a file")
     parser.add_argument("--mode", action="append", choices=MODES[1:], help="how to run in a session; both by default")
     options = parser.parse_args()
     options.mode = options.mode or list(MODES[1:])

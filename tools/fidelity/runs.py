@@ -48,9 +48,11 @@ class Run:
         if self.source != file.text():
             self.path = folder / f"{file.path.stem}_as_script.py"
             self.path.write_text(self.source, "utf-8")
+        before = os.environ.get("PYTHONPATH", "")
         self.env = {
             **os.environ,
-            "PYTHONPATH": str(SITE),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(SITE), before])),
+            "FIDELITY_PYTHONPATH": before,
             "FIDELITY_RESULTS": str(self.results),
             "FIDELITY_ONLY": json.dumps(file.only),
             "FIDELITY_LEAVE_OUT": json.dumps(file.leave_out),
@@ -106,6 +108,13 @@ async def _run_as_file(run: Run) -> str:
 
 
 async def _run_in_session(run: Run, *, filename: str | None, argv: list[str] | None) -> str:
+    try:
+        return await _run_cells(run, filename, argv)
+    except stateroom.StateroomError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+async def _run_cells(run: Run, filename: str | None, argv: list[str] | None) -> str:
     async with stateroom.Session(cwd=str(run.folder), env=run.env) as session:
         if filename is None:
             await session.run(f"__file__ = {str(run.path)!r}", check=True)

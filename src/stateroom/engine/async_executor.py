@@ -1,7 +1,7 @@
 """Runs cells in one namespace: compile, decide the mode, run, keep the value of the last expression.
 
 ``execute`` does all of it inside a running event loop, for embedding. The worker calls the steps
-(``prepare``, ``mode_of``, ``run_sync`` or ``run_coroutine``, ``record``) itself, since it can move
+(``prepare``, ``plan``, ``run_sync`` or ``run_coroutine``, ``record``) itself, since it can move
 its loop out of the way of synchronous code.
 """
 
@@ -9,23 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from inspect import CO_COROUTINE
-from typing import Any
+from types import CodeType
+from typing import Any, NamedTuple
 
 from ..config import EngineConfig
-from .blocking import BlockingDetector, Verdict
-from .cache import CodeCache
+from . import fallback
+from .blocking import BlockingDetector, CallSites, Verdict
+from .cache import ASTCache, CodeCache
 from .compiler import CompiledCell, Compiler, ExecutionMode
 from .coroutines import CoroutineManager
+from .hoisting import Hoister
 from .namespace import NamespaceManager
+from .segments import Segment, split
 from .sources import SourceCache
 from .telemetry import Telemetry
 from .threaded_executor import ThreadedExecutor
 
-__all__ = ["AsyncExecutor"]
+__all__ = ["AsyncExecutor", "Plan"]
 
 _unnamed = itertools.count(1)
+
+
+class Plan(NamedTuple):
+    """How one run of a cell will go."""
+
+    cell: CompiledCell
+    mode: ExecutionMode
+    verdict: Verdict | None
+    segments: tuple[Segment, ...]
+    """Of a cell that awaits: what to run, in order."""
+    codes: frozenset[CodeType]
+    """The top-level code objects that may run."""
 
 
 class AsyncExecutor:
@@ -58,6 +75,7 @@ class AsyncExecutor:
             cache=CodeCache(self.config.code_cache_size),
             sources=SourceCache(self.config.source_cache_size),
             analyse=self.detector.analyse if self.config.enable_blocking_detection else None,
+            fallback=self._fallback(),
         )
         self.coroutines = CoroutineManager(self.telemetry)
         self._threaded = ThreadedExecutor()
@@ -90,7 +108,7 @@ class AsyncExecutor:
     def analyze_execution_mode(self, code: str) -> ExecutionMode:
         """How ``code`` would run now; UNKNOWN if it does not compile. Runs nothing."""
         try:
-            return self.mode_of(self.compiler.compile(code, "<analysis>"))
+            return self.plan(self.compiler.compile(code, "<analysis>")).mode
         except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
             return ExecutionMode.UNKNOWN
 
@@ -112,19 +130,19 @@ class AsyncExecutor:
         self.namespace_manager.record_input(code)
         return self.compiler.compile(code, filename or self.next_filename())
 
-    def verdict(self, cell: CompiledCell) -> Verdict | None:
-        """Which call makes this cell blocking, judged by the namespace as it is now."""
-        if cell.sites is None or cell.is_coroutine:
-            return None
-        return self.detector.verdict(cell.sites, self.namespace)
-
-    def mode_of(self, cell: CompiledCell) -> ExecutionMode:
-        """How this cell runs now."""
-        if cell.is_coroutine:
-            return ExecutionMode.TOP_LEVEL_AWAIT
-        if self.verdict(cell) is not None:
-            return ExecutionMode.BLOCKING_SYNC
-        return ExecutionMode.ASYNC_DEF if cell.defines_async else ExecutionMode.SIMPLE_SYNC
+    def plan(self, cell: CompiledCell) -> Plan:
+        """How to run this cell, judged by the namespace as it is now."""
+        verdict = None
+        if isinstance(cell.sites, CallSites):
+            verdict = self.detector.verdict(cell.sites, self.namespace)
+        if not cell.is_coroutine:
+            mode = ExecutionMode.BLOCKING_SYNC if verdict is not None else cell.mode
+            return Plan(cell, mode, verdict, (), cell.codes)
+        if verdict is None or cell.is_wrapped:
+            return Plan(cell, cell.mode, verdict, _parts(cell), cell.codes)
+        segments = split(cell, self.detector.analyse)
+        codes = frozenset(segment.code for segment in segments)
+        return Plan(cell, cell.mode, verdict, segments, codes)
 
     def run_sync(self, cell: CompiledCell) -> Any:
         """Run a cell without top-level await in the calling thread."""
@@ -135,28 +153,54 @@ class AsyncExecutor:
         value = eval(cell.last, self.namespace)
         return None if cell.quiet else value
 
-    async def run_coroutine(self, cell: CompiledCell) -> Any:
-        """Run a cell with top-level await, both parts in the calling task."""
+    async def run_coroutine(
+        self, plan: Plan, outside: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
+    ) -> Any:
+        """Run a cell with top-level await in the calling task.
+
+        Stretches of it that block are handed to ``outside``, which calls them with the loop out of
+        their way.
+        """
+        if plan.cell.is_wrapped:
+            return await fallback.run(plan.cell, self.namespace_manager)
         value = None
-        for part in (cell.body, cell.last):
-            if part is not None:
-                value = eval(part, self.namespace)
-                if part.co_flags & CO_COROUTINE:
-                    value = await value
-        return None if cell.quiet or cell.last is None else value
+        for code, sites in plan.segments:
+            if code.co_flags & CO_COROUTINE:
+                value = await eval(code, self.namespace)
+            elif outside is not None and self._blocks(sites):
+                value = await outside(partial(eval, code, self.namespace))
+            else:
+                value = eval(code, self.namespace)
+        return None if plan.cell.quiet or plan.cell.last is None else value
 
     def record(self, value: Any) -> None:
         """Note the value of the last expression in ``_`` and ``Out``."""
         self.namespace_manager.record_expression_result(value)
 
     async def _dispatch(self, cell: CompiledCell) -> Any:
-        mode = self.mode_of(cell)
-        if mode is ExecutionMode.TOP_LEVEL_AWAIT:
+        plan = self.plan(cell)
+        if plan.mode is ExecutionMode.TOP_LEVEL_AWAIT:
             async with asyncio.timeout(self.tla_timeout):
-                return await self.coroutines.run(self.run_coroutine(cell))
-        if mode is ExecutionMode.BLOCKING_SYNC:
-            return await self._threaded.run(self.run_sync, cell)
+                return await self.coroutines.run(self.run_coroutine(plan, self._threaded.run))
+        if plan.mode is ExecutionMode.BLOCKING_SYNC:
+            return await self._threaded.run(partial(self.run_sync, cell))
         return self.run_sync(cell)
+
+    def _blocks(self, sites: CallSites | None) -> bool:
+        return sites is not None and self.detector.verdict(sites, self.namespace) is not None
+
+    def _fallback(self) -> fallback.FallbackTransformer:
+        config = self.config
+        return fallback.FallbackTransformer(
+            config.enable_def_await_rewrite,
+            config.enable_async_lambda_helper,
+            Hoister(self.namespace) if config.enable_symtable_hoisting else None,
+            ASTCache(config.ast_cache_size),
+        )
+
+
+def _parts(cell: CompiledCell) -> tuple[Segment, ...]:
+    return tuple(Segment(code) for code in (cell.body, cell.last) if code is not None)
 
 
 def _snippet(code: str, width: int = 60) -> str:

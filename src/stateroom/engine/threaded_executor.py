@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,14 +20,12 @@ class ThreadedExecutor:
     def __repr__(self) -> str:
         return f"<ThreadedExecutor {'idle' if self._pool is None else 'started'}>"
 
-    async def run(self, function: Callable[..., Any], /, *args: Any) -> Any:
-        """Call ``function(*args)`` in the thread, with the caller's context variables."""
-        import contextvars
-
+    async def run(self, function: Callable[[], Any]) -> Any:
+        """Call ``function()`` in the thread, with the caller's context variables."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="stateroom-blocking")
         context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, context.run, function)
 
     def close(self) -> None:
         """Let the thread end when its work is done."""

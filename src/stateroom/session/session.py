@@ -19,11 +19,10 @@ from ..protocol.messages import (
     ExecuteMessage,
     FaultMessage,
     HeartbeatMessage,
-    InputMessage,
     OutputMessage,
     ToSession,
 )
-from .cancellation import CancelOutcome, Canceller
+from .cancellation import Canceller, CancelOutcome
 from .execution import Execution, ExecutionResult, MessageStream, OutputCallback, error_info, stopped_error
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk

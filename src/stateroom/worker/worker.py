@@ -12,8 +12,9 @@ from collections import deque
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ..engine import sources
 from ..engine.async_executor import AsyncExecutor
-from ..engine.compiler import CompiledCell, ExecutionMode
+from ..engine.compiler import ExecutionMode
 from ..engine.namespace import NamespaceManager
 from ..engine.tracebacks import describe_exception
 from ..errors import FrameTooLarge, ProtocolError
@@ -32,6 +33,7 @@ from ..protocol.messages import (
     ShutdownMessage,
     ToWorker,
 )
+from .cell_runner import CellRunner
 from .display import Shown, call_repr, show
 from .event_loop import MovableEventLoop
 from .handover import Handover
@@ -94,6 +96,7 @@ class SubprocessWorker:
         self.handover = Handover(
             self.loop, on_loop_exit=self.loop_errors.left_loop, prepare_thread=Interrupts.block_here
         )
+        self.cells = CellRunner(self.executor, self.handover, self.interrupts, self.context)
         self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s)
         self.io = IoThread(
             endpoints.sock,
@@ -180,6 +183,7 @@ class SubprocessWorker:
         follow_threads()
         asyncio.set_event_loop(self.loop)
         self.loop_errors.install()
+        sources.install(self.executor.compiler.sources)
         self.handover.start()
         self.interrupts.install()
         os.register_at_fork(after_in_child=self._forget_after_fork)
@@ -247,11 +251,11 @@ class SubprocessWorker:
         mode = ExecutionMode.UNKNOWN
         try:
             cell = self.executor.prepare(message.code, message.filename)
-            verdict = self.executor.verdict(cell)
-            mode = _mode(cell, blocking=verdict is not None)
-            target = Target(message.number, cell.codes | {call_repr.__code__}, in_loop=cell.is_coroutine)
+            plan = self.executor.plan(cell)
+            mode = plan.mode
+            target = Target(message.number, plan.codes | {call_repr.__code__}, in_loop=cell.is_coroutine)
             self.interrupts.aim(target)
-            value = self._run_async(cell, target) if cell.is_coroutine else self._run_sync(cell, target, mode)
+            value = self.cells.run(plan, target)
             self.executor.record(value)
             shown = show(value, self.executor.config)
         except BaseException as error:
@@ -261,36 +265,9 @@ class SubprocessWorker:
             return failure, []
         return _success(message, mode, time.perf_counter() - started, shown), shown.buffers
 
-    def _run_sync(self, cell: CompiledCell, target: Target, mode: ExecutionMode) -> Any:
-        """With the loop standing still, or in the companion, and on loan to the cell."""
-        self.handover.still()
-        if mode is ExecutionMode.BLOCKING_SYNC:
-            self.handover.take_over()
-        try:
-            if self.interrupts.wanted(target.number):
-                raise asyncio.CancelledError("cancelled before it began")
-            return self.context.run(self.executor.run_sync, cell)
-        finally:
-            self.handover.release()
-
-    def _run_async(self, cell: CompiledCell, target: Target) -> Any:
-        """In a task of the loop, which runs in this thread until the task is done."""
-        coroutine = self.executor.coroutines.run(self.executor.run_coroutine(cell))
-        task = self.loop.create_task(coroutine, context=self.context)
-        task.add_done_callback(self._stop_loop)
-        target.task = task
-        if self.interrupts.wanted(target.number):
-            task.cancel()
-        while not task.done():
-            self.handover.run_at_home()
-        return task.result()
-
     def _flush_output(self) -> None:
         _flush_streams()
         self.output.drain()
-
-    def _stop_loop(self, _task: object) -> None:
-        self.loop.stop()
 
     def _finish(
         self, message: ExecuteMessage, reply: ResultMessage | ErrorMessage, buffers: list[Any] | None = None
@@ -317,14 +294,6 @@ def _flush_streams() -> None:
             stream.flush()
         except Exception:  # closed by the cell, or an object of its own
             pass
-
-
-def _mode(cell: CompiledCell, *, blocking: bool) -> ExecutionMode:
-    if cell.is_coroutine:
-        return ExecutionMode.TOP_LEVEL_AWAIT
-    if blocking:
-        return ExecutionMode.BLOCKING_SYNC
-    return ExecutionMode.ASYNC_DEF if cell.defines_async else ExecutionMode.SIMPLE_SYNC
 
 
 def exit_status(error: SystemExit) -> int | None:

@@ -19,9 +19,12 @@ def settle(environ: Any, path: list[str]) -> str | None:
     """Take this module's traces out of the environment; return the file for the outcomes."""
     results = environ.pop("FIDELITY_RESULTS", None)
     if results is not None:
-        environ.pop("PYTHONPATH", None)
         here = os.path.dirname(os.path.abspath(__file__))
         path[:] = [entry for entry in path if os.path.abspath(entry) != here]
+        before = environ.pop("FIDELITY_PYTHONPATH", "")
+        environ.pop("PYTHONPATH")
+        if before:
+            environ["PYTHONPATH"] = before
     return results
 
 

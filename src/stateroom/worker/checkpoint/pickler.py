@@ -6,10 +6,9 @@ import functools
 import io
 import marshal
 import sys
-import time
 from pickle import PickleBuffer
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
-from typing import Any, NewType, Protocol
+from typing import Any, NewType
 
 import cloudpickle
 from cloudpickle.cloudpickle import _should_pickle_by_reference
@@ -17,23 +16,11 @@ from cloudpickle.cloudpickle import _should_pickle_by_reference
 from . import rebuild
 from .live import LiveObjects
 from .reasons import Unpicklable
+from .stream import Stream
 
-__all__ = ["MIN_BUFFER_BYTES", "NamespacePickler", "Sink"]
-
-MIN_BUFFER_BYTES = 32 * 1024
-"""Smaller buffers go into the stream: each one outside it would keep the whole checkpoint mapped."""
+__all__ = ["NamespacePickler"]
 
 _EMPTY = object()
-
-
-class Sink(Protocol):
-    """Where a pickler writes to."""
-
-    def write(self, data: Any) -> None:
-        """Take the next bytes of the stream."""
-
-    def take_buffer(self, buffer: PickleBuffer) -> bool:
-        """Take a large buffer; True to have it in the stream instead."""
 
 
 class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
@@ -48,21 +35,20 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     - a ``memoryview`` stays one.
     """
 
-    def __init__(self, sink: Sink, live: LiveObjects) -> None:
+    def __init__(self, sink: Stream, live: LiveObjects) -> None:
         super().__init__(sink, protocol=5, buffer_callback=sink.take_buffer)
         self.memo = live.pickler_memo()
         self.modules: set[str] = set()
         """Top-level names of the modules that the pickles refer to."""
         self.last: Any = None
         """What was reduced last: if pickling fails, the object that it failed at."""
-        self.deadline: float | None = None
-        """When to give up, by ``time.monotonic()``."""
+        self._check_limits = sink.check_limits
         self._filled_by_function: set[int] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """How to save ``obj``; called for all but instances of the plainest built-in types."""
         self.last = obj
-        self.check_time()
+        self._check_limits()
         kind = type(obj)
         reduce = _REDUCERS.get(kind)
         if reduce is not None:
@@ -70,11 +56,6 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if issubclass(kind, type):
             return self._reduce_class(obj)
         return NotImplemented
-
-    def check_time(self) -> None:
-        """Raise TimeoutError after the deadline."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise TimeoutError
 
     def _reduce_function(self, function: FunctionType) -> Any:
         self._note_module(function.__module__)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import CellType, FunctionType
 from typing import Any
 
-__all__ = ["Unpicklable", "find_path", "reason_for", "refusal", "type_name"]
+__all__ = ["Unpicklable", "describe", "find_path", "reason_for", "refusal", "type_name"]
 
 MAX_REASON_CHARS = 300
 MAX_PATH_STEPS = 5
@@ -66,7 +66,7 @@ def refusal(obj: Any) -> str | None:
 
 def reason_for(error: BaseException, value: Any, offender: Any) -> str:
     """Why the variable with ``value`` was left out: what ``error`` says, and where in it."""
-    reason = refusal(offender) or _describe(error)
+    reason = refusal(offender) or describe(error)
     if offender is value or offender is None:
         return reason
     path = find_path(value, offender)
@@ -131,7 +131,7 @@ def _attributes(holder: Any) -> dict[Any, Any]:
     return attributes if type(attributes) is dict else {}
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The exception in one line; its ``__str__`` may be the user's and fail."""
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return "it is nested too deeply"

@@ -6,19 +6,20 @@ import contextlib
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from pickle import PickleBuffer
-from types import ModuleType
+from collections.abc import Iterator, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ... import __version__
 from ...engine.namespace import NamespaceManager
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, EntryInfo, checkpoint_chunks, total_bytes
+from ...protocol.framing import Buffer
 from ..interrupts import CellCancelled
 from .live import LiveObjects
-from .pickler import MIN_BUFFER_BYTES, NamespacePickler
+from .pickler import NamespacePickler
 from .reasons import reason_for, refusal, type_name
+from .stream import Limits, OverLimit, Stream
 from .versions import package_versions
 
 __all__ = ["INTERRUPTIBLE_DUMPS", "Checkpoint", "write_checkpoint"]
@@ -38,7 +39,7 @@ class Checkpoint:
     then (or ``release()``) they are held, and arrays and bytearrays in them cannot be resized.
     """
 
-    def __init__(self, header: CheckpointHeader, stream: list[Any], buffers: list[memoryview]) -> None:
+    def __init__(self, header: CheckpointHeader, stream: Sequence[Buffer], buffers: Sequence[memoryview]) -> None:
         self.header = header
         self.total_bytes = total_bytes(header)
         self._stream = stream
@@ -101,76 +102,7 @@ def write_checkpoint(
     return Checkpoint(header, stream.parts, stream.buffers)
 
 
-class Limits:
-    """How much time and space one variable may take."""
-
-    def __init__(self, timeout_s: float, max_stream_bytes: int) -> None:
-        self.timeout_s = timeout_s
-        self.max_stream_bytes = max_stream_bytes
-
-
-class _Stream:
-    """Collects what a pickler writes; large bytes and buffers are kept as they are, not copied."""
-
-    def __init__(self, limits: Limits, *, keep: bool = True) -> None:
-        self.parts: list[Any] = []
-        self.buffers: list[memoryview] = []
-        self.modules: set[str] = set()
-        self.size = 0
-        self.buffer_size = 0
-        self._limits = limits
-        self._copied = 0
-        self._keep = keep
-        self._deadline = float("inf")
-
-    def start_entry(self) -> float:
-        """Begin the time of the next variable; returns when it ends."""
-        self._deadline = time.monotonic() + self._limits.timeout_s
-        return self._deadline
-
-    def write(self, data: Any) -> None:
-        """What the pickler has ready: a frame of small things, or one large object."""
-        view = memoryview(data)
-        self.size += view.nbytes
-        if view.nbytes < MIN_BUFFER_BYTES or not isinstance(data, bytes | bytearray):
-            self._write_small(data)
-        elif self._keep:
-            self.parts.append(data)
-        self._check()
-
-    def _write_small(self, data: Any) -> None:
-        self._copied += len(data)
-        if not self._keep:
-            return
-        if not self.parts or type(self.parts[-1]) is not _Tail:
-            self.parts.append(_Tail())
-        self.parts[-1] += data
-
-    def _check(self) -> None:
-        if time.monotonic() > self._deadline:
-            raise TimeoutError
-        if self._copied > self._limits.max_stream_bytes:
-            raise MemoryError
-
-    def take_buffer(self, buffer: PickleBuffer) -> bool:
-        """Keep a large buffer outside the stream."""
-        try:
-            view = buffer.raw()
-        except BufferError:  # not contiguous
-            return True
-        if view.nbytes < MIN_BUFFER_BYTES:
-            return True
-        self.buffer_size += view.nbytes
-        if self._keep:
-            self.buffers.append(view)
-        return False
-
-
-class _Tail(bytearray):
-    """A part of the stream that more can be added to."""
-
-
-class _Failed(Exception):  # noqa: N818 - never leaves this module
+class _Failed(Exception):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
@@ -213,7 +145,7 @@ def _rank(variables: dict[str, Any]) -> Any:
 
 
 def _is_definition(value: Any) -> bool:
-    return issubclass(type(value), type) or type(value).__name__ in ("function", "builtin_function_or_method")
+    return issubclass(type(value), type) or type(value) in (FunctionType, BuiltinFunctionType)
 
 
 def _is_importable(value: Any) -> bool:
@@ -232,7 +164,7 @@ def _import_entry(name: str, module: ModuleType) -> EntryInfo:
 
 def _pickle(
     values: dict[str, Any], live: LiveObjects, limits: Limits, skipped: dict[str, str]
-) -> tuple[_Stream, list[EntryInfo]]:
+) -> tuple[Stream, list[EntryInfo]]:
     """One stream of all values that can be pickled; the others go to ``skipped``.
 
     Mostly one pass. If a value fails, those behind it are tried by themselves, to find all that
@@ -254,8 +186,8 @@ def _pickle(
 
 def _dump_all(
     values: dict[str, Any], live: LiveObjects, limits: Limits
-) -> tuple[_Stream, list[EntryInfo]]:
-    stream = _Stream(limits)
+) -> tuple[Stream, list[EntryInfo]]:
+    stream = Stream(limits)
     stream.write(live.preamble())
     pickler = NamespacePickler(stream, live)
     entries = []
@@ -272,7 +204,7 @@ def _probe(values: dict[str, Any], live: LiveObjects, limits: Limits) -> dict[st
     """Pickle each value by itself, to nowhere; those that fail, with the reason."""
     bad = {}
     for name, value in values.items():
-        stream = _Stream(limits, keep=False)
+        stream = Stream(limits, keep=False)
         try:
             _dump_entry(NamespacePickler(stream, live), stream, name, value)
         except _Failed as failed:
@@ -285,16 +217,14 @@ def _behind(values: dict[str, Any], name: str) -> dict[str, Any]:
     return {later: values[later] for later in names[names.index(name) + 1 :]}
 
 
-def _dump_entry(pickler: NamespacePickler, stream: _Stream, name: str, value: Any) -> None:
-    pickler.deadline = stream.start_entry()
+def _dump_entry(pickler: NamespacePickler, stream: Stream, name: str, value: Any) -> None:
+    stream.start_entry()
     try:
         dump_value(pickler, value)
     except CellCancelled:
         raise
-    except TimeoutError:
-        raise _Failed(name, "it took too long to pickle") from None
-    except MemoryError:
-        raise _Failed(name, "it is too large to pickle") from None
+    except OverLimit as limit:
+        raise _Failed(name, str(limit)) from None
     except BaseException as error:  # noqa: BLE001 - the user's __reduce__ raises what it likes
         raise _Failed(name, reason_for(error, value, pickler.last)) from None
 

@@ -1,0 +1,119 @@
+"""Runs one cell in the main thread: in the loop, or with the loop out of its way.
+
+A synchronous cell runs while the loop stands still or is in the companion. A cell that awaits runs
+as a task of the loop; when it comes to a stretch that blocks, the task stops the loop and waits,
+the main thread runs the stretch like a synchronous cell, and the loop and the task go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..engine.async_executor import AsyncExecutor, Plan
+from ..engine.compiler import ExecutionMode
+from .handover import Handover
+from .interrupts import Interrupts, Target
+
+__all__ = ["CellRunner"]
+
+
+class CellRunner:
+    """Runs planned cells, all in one context, so that context variables live from cell to cell."""
+
+    def __init__(
+        self,
+        executor: AsyncExecutor,
+        handover: Handover,
+        interrupts: Interrupts,
+        context: contextvars.Context,
+    ) -> None:
+        self._executor = executor
+        self._handover = handover
+        self._interrupts = interrupts
+        self._context = context
+        self._stretch: _Stretch | None = None
+
+    def __repr__(self) -> str:
+        return f"<CellRunner {self._handover!r} stretch={self._stretch!r}>"
+
+    def run(self, plan: Plan, target: Target) -> Any:
+        """The value of the cell's last expression; raises what the cell raises."""
+        if self._interrupts.wanted(target.number):
+            raise asyncio.CancelledError("the cell was cancelled before it began")
+        if plan.cell.is_coroutine:
+            return self._run_in_loop(plan, target)
+        blocking = plan.mode is ExecutionMode.BLOCKING_SYNC
+        return self._run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
+
+    def _run_outside_loop(self, function: Callable[[], Any], *, blocking: bool) -> Any:
+        self._handover.still()
+        if blocking:
+            self._handover.take_over()
+        try:
+            return self._context.run(function)
+        finally:
+            self._handover.release()
+
+    def _run_in_loop(self, plan: Plan, target: Target) -> Any:
+        loop = self._handover.loop
+        coroutine = self._executor.run_coroutine(plan, self._outside)
+        task = loop.create_task(self._executor.coroutines.run(coroutine), context=self._context)
+        task.add_done_callback(lambda _: loop.stop())
+        target.task = task
+        if self._interrupts.wanted(target.number):
+            task.cancel()
+        while not task.done():
+            self._handover.run_at_home()
+            if self._stretch is not None:
+                self._run_stretch(self._stretch, target)
+        return task.result()
+
+    async def _outside(self, function: Callable[[], Any]) -> Any:
+        """In the task of a cell: have ``function`` called with the loop out of its way."""
+        self._stretch = stretch = _Stretch(function, self._handover.loop)
+        self._handover.loop.stop()
+        await stretch.done
+        if stretch.error is not None:
+            raise stretch.error
+        return stretch.value
+
+    def _run_stretch(self, stretch: _Stretch, target: Target) -> None:
+        """Do what the task of the cell has asked for; the loop is stopped."""
+        self._stretch = None
+        if stretch.done.done():  # the task was cancelled before its turn came
+            return
+        target.in_loop = False
+        try:
+            stretch.value = self._run_outside_loop(stretch.function, blocking=True)
+        except BaseException as error:
+            stretch.error = error
+        target.in_loop = True
+        self._bring_home(stretch)
+        stretch.done.set_result(None)
+
+    def _bring_home(self, stretch: _Stretch) -> None:
+        """A background task may hold the loop elsewhere; a cancel that comes meanwhile is the cell's."""
+        while True:
+            try:
+                return self._handover.home()
+            except asyncio.CancelledError as error:
+                stretch.error = error
+
+
+class _Stretch:
+    """A part of a cell that blocks, and what became of it."""
+
+    __slots__ = ("done", "error", "function", "value")
+
+    def __init__(self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.function = function
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"<_Stretch done={self.done.done()}>"

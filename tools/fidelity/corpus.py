@@ -28,6 +28,8 @@ class TestFile:
     path: Path
     only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
+    needs_path: bool = False
+    """As a cell, ``__file__`` is the path of the file and not the name of the cell."""
 
     def text(self) -> str:
         """The source, in the encoding that it declares."""
@@ -85,7 +87,7 @@ def test_files(suite: Path) -> tuple[list[TestFile], list[str]]:
             missing.append(name)
             continue
         narrow = {key: tuple(value) for key, value in narrowed.get(name, {}).items()}
-        found.append(TestFile(name, path, **narrow))
+        found.append(TestFile(name, path, **narrow, needs_path=name in table["need_path"]))
     return found, missing
 
 

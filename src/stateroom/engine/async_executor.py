@@ -8,6 +8,7 @@ its loop out of the way of synchronous code.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -20,6 +21,7 @@ from . import fallback
 from .blocking import BlockingDetector, CallSites, Verdict
 from .cache import ASTCache, CodeCache
 from .compiler import CompiledCell, Compiler, ExecutionMode
+from .coordinator import EventLoopCoordinator
 from .coroutines import CoroutineManager
 from .hoisting import Hoister
 from .namespace import NamespaceManager
@@ -49,14 +51,14 @@ class AsyncExecutor:
     """Executes cells one after another in the namespace of ``namespace_manager``.
 
     ``transport``, if given, is called with each cell's outcome: ``transport(execution_id, value,
-    error)``. ``execution_id`` names the executor's cells in tracebacks and notes;
+    error)``; it may be a coroutine function. ``execution_id`` names the executor's cells in tracebacks and notes;
     ``tla_timeout`` (seconds) limits a cell that awaits. All else is in ``config``.
     """
 
     def __init__(
         self,
         namespace_manager: NamespaceManager,
-        transport: Callable[[str, Any, BaseException | None], None] | None = None,
+        transport: Callable[[str, Any, BaseException | None], Any] | None = None,
         execution_id: str | None = None,
         *,
         tla_timeout: float | None = None,
@@ -78,6 +80,7 @@ class AsyncExecutor:
             fallback=self._fallback(),
         )
         self.coroutines = CoroutineManager(self.telemetry)
+        self.coordinator = EventLoopCoordinator()
         self._threaded = ThreadedExecutor()
         self._cells = itertools.count(1)
 
@@ -88,8 +91,11 @@ class AsyncExecutor:
         """Run one cell inside the running loop and return the value of its last expression.
 
         Blocking code runs in a thread of its own, everything else right here. Raises what the
-        cell raises, with a note that names the execution; TimeoutError after ``tla_timeout``.
+        cell raises, with a note that names the execution; TimeoutError after ``tla_timeout``;
+        :class:`NoRunningLoop` where no loop runs.
         """
+        self.coordinator.require("AsyncExecutor.execute()")
+        self.coroutines.take_on()
         error: BaseException | None = None
         value = None
         try:
@@ -102,7 +108,11 @@ class AsyncExecutor:
             raise
         finally:
             if self.transport is not None:
-                self.transport(self.execution_id, value, error)
+                sent = self.transport(self.execution_id, value, error)
+                if inspect.iscoroutine(sent):
+                    self.coordinator.defer(sent)
+            self.coroutines.let_go()
+            await self.coordinator.flush()
         return value
 
     def analyze_execution_mode(self, code: str) -> ExecutionMode:
@@ -113,8 +123,11 @@ class AsyncExecutor:
             return ExecutionMode.UNKNOWN
 
     def cancel_current(self) -> bool:
-        """Cancel the coroutine of the cell that ``execute`` runs; False if nothing is running."""
-        return self.coroutines.cancel_current()
+        """Cancel the cell that ``execute`` runs in the loop; False if none is running.
+
+        Cooperative: a CancelledError at its next await. Tasks that the cell made go on.
+        """
+        return self.coroutines.cancel_current("AsyncExecutor.cancel_current()")
 
     def cleanup_coroutines(self) -> int:
         """Close what a cell may have left open; how many there were."""

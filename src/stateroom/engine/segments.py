@@ -73,4 +73,5 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _compile(statements: list[ast.stmt], filename: str, flags: int) -> CodeType:
-    return compile(ast.Module(statements, []), filename, "exec", flags, dont_inherit=True)
+    code: CodeType = compile(ast.Module(statements, []), filename, "exec", flags, dont_inherit=True)
+    return code

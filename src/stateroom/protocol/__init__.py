@@ -1,0 +1,1 @@
+"""What crosses between a session and its worker, and when; no I/O."""

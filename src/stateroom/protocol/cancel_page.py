@@ -49,7 +49,7 @@ class CancelPage:
 
     def read(self) -> tuple[int, int]:
         """The number of the execution to cancel, and which attempt this is."""
-        return _LAYOUT.unpack_from(self._memory)  # type: ignore[return-value]
+        return _LAYOUT.unpack_from(self._memory)
 
     def close(self) -> None:
         """Unmap, and close the descriptor."""

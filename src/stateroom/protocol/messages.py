@@ -29,12 +29,15 @@ __all__ = [
     "ReadyMessage",
     "ResultMessage",
     "ShutdownMessage",
+    "Stream",
     "ToSession",
     "ToWorker",
     "WarningMessage",
 ]
 
 PROTOCOL_VERSION = 1
+
+Stream = Literal["stdout", "stderr"]
 
 Payload = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview] | None
 
@@ -132,13 +135,14 @@ class ReadyMessage(_Message, tag="ready"):
 class HeartbeatMessage(_Message, tag="heartbeat"):
     """A sign of life from the worker's i/o thread."""
 
-    loop_lag_s: float = 0.0
+    telemetry: dict[str, float] = {}
+    """The counters of the worker's engine (:class:`stateroom.engine.telemetry.Telemetry`)."""
 
 
 class OutputMessage(_Message, tag="output"):
     """Text that a cell wrote. ``execution_id`` is the cell that wrote it, if that is known."""
 
-    stream: Literal["stdout", "stderr"] = "stdout"
+    stream: Stream = "stdout"
     execution_id: str | None = None
     data: str = ""
 

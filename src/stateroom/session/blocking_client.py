@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from .cancellation import CancelOutcome
 from .execution import ExecutionResult, OutputCallback
@@ -35,11 +35,13 @@ class BlockingSession:
     def __repr__(self) -> str:
         return f"<BlockingSession {self._session!r}>"
 
-    def __enter__(self) -> BlockingSession:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.close()
 
     def start(self) -> None:
@@ -127,7 +129,7 @@ class BlockingSession:
 
 
 def open_session(**settings: Any) -> BlockingSession:
-    """A session for code without asyncio: ``with open_session() as session: session.run("x = 1")``.
+    """Make a session for code without asyncio, to be used in a ``with`` statement.
 
     Settings as for :class:`Session`.
     """

@@ -154,9 +154,7 @@ class Execution:
         """End without a reply of the worker: it is gone, or never got the cell."""
         self.advance(event)
         result = self._result(error=error, cancelled=cancelled)
-        self.finish(
-            result, ErrorMessage(execution_id=self.execution_id, error=error, cancelled=cancelled)
-        )
+        self.finish(result, ErrorMessage(execution_id=self.execution_id, error=error, cancelled=cancelled))
 
     def finish(self, result: ExecutionResult, last: ToSession) -> None:
         """Hand the result to everybody who waits."""
@@ -260,4 +258,6 @@ def _timed_out(execution: Execution, text: str, what: str) -> ErrorInfo:
     """The end that a timeout caused, told as the timeout; ``text`` is the traceback of the cancellation."""
     message = f"{execution.execution_id} did not end within {execution.timeout_s} s and was {what}"
     head = text.rstrip("\n").rpartition("\n")[0]
-    return ErrorInfo(type="TimeoutError", message=message, text=f"{head}\nTimeoutError: {message}\n".lstrip("\n"))
+    return ErrorInfo(
+        type="TimeoutError", message=message, text=f"{head}\nTimeoutError: {message}\n".lstrip("\n")
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .cancellation import CancelCounters
+
 __all__ = ["SessionInfo", "figures_of"]
 
 
@@ -27,6 +29,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Resident memory of the worker."""
     cpu_s: float | None
     """Processor time that the worker has used."""
+    cancels: CancelCounters
+    """Requests to cancel, and what became of them."""
+    telemetry: dict[str, float]
+    """Counters of the worker's engine, as of its last sign of life."""
     last_exit: str | None
     """How the last worker ended, if one has."""
 

@@ -13,8 +13,10 @@ from ..protocol.messages import (
     PROTOCOL_VERSION,
     ConfigureMessage,
     FaultMessage,
+    HeartbeatMessage,
     ReadyMessage,
     ShutdownMessage,
+    Stream,
     ToSession,
 )
 from .process import ExitReport, WorkerProcess
@@ -40,9 +42,12 @@ class WorkerLink:
         loop = asyncio.get_running_loop()
         self.config = config
         self.python_version: str | None = None
-        self.heartbeat_at: float | None = None
+        self.telemetry: dict[str, float] = {}
+        self._heartbeat_at: float | None = None
         self.process = WorkerProcess.spawn(config)
-        self._transport = SessionTransport(config.max_frame_bytes, on_message=self._receive, on_lost=self._hung_up)
+        self._transport = SessionTransport(
+            config.max_frame_bytes, on_message=self._receive, on_lost=self._hung_up
+        )
         self._on_message = on_message
         self._on_gone = on_gone
         self._ready: asyncio.Future[ReadyMessage] = loop.create_future()
@@ -61,7 +66,12 @@ class WorkerLink:
     @property
     def heartbeat_age_s(self) -> float | None:
         """Seconds since the last sign of life."""
-        return None if self.heartbeat_at is None else self._loop.time() - self.heartbeat_at
+        return None if self._heartbeat_at is None else self._loop.time() - self._heartbeat_at
+
+    def take_heartbeat(self, message: HeartbeatMessage) -> None:
+        """The worker is alive, and these are its counters."""
+        self._heartbeat_at = self._loop.time()
+        self.telemetry = message.telemetry
 
     async def start(self) -> None:
         """Configure the worker and wait for its Ready; on failure the worker is ended.
@@ -78,7 +88,7 @@ class WorkerLink:
             self.python_version = ready.python_version
         except TimeoutError:
             limit = f"the worker was not ready within start_timeout_s ({self.config.start_timeout_s} s)"
-            failure = WorkerStartError(limit + self._tail())
+            failure = WorkerStartError(limit + self._tail(self._last_words("stderr")))
             await self.end(grace_s=0)
             raise failure from None
         except BaseException:
@@ -118,8 +128,8 @@ class WorkerLink:
         self.process.close()
         return report
 
-    def last_words(self, stream: str) -> str:
-        """What the dead worker wrote to descriptor 1 or 2 and could not pass on."""
+    def _last_words(self, stream: Stream) -> str:
+        """What the worker wrote to descriptor 1 or 2 and did not pass on."""
         return self.process.leftover(stream).decode("utf-8", "replace")
 
     def _receive(self, item: ToSession | ProtocolError) -> None:
@@ -146,13 +156,15 @@ class WorkerLink:
         if self._gone.done():
             return
         report = self.process.report()
+        report.last_words = {"stdout": self._last_words("stdout"), "stderr": self._last_words("stderr")}
         self._gone.set_result(report)
         if not self._ready.done():
-            self._ready.set_exception(WorkerStartError(f"{report} before it was ready{self._tail()}"))
+            tail = self._tail(report.last_words["stderr"])
+            self._ready.set_exception(WorkerStartError(f"{report} before it was ready{tail}"))
         self._on_gone(report)
 
-    def _tail(self) -> str:
-        text = self.last_words("stderr")[-self.config.stderr_tail_bytes :]
+    def _tail(self, text: str) -> str:
+        text = text[-self.config.stderr_tail_bytes :]
         return f"; its stderr ends with:\n{text}" if text else "; it wrote nothing to stderr"
 
 
@@ -181,4 +193,3 @@ def check_version(ready: ReadyMessage, config: SessionConfig) -> None:
             f"the worker runs Python {ready.python_version}, this session wants {want}; "
             f"set python_version={have!r} if that is meant"
         )
-

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from ..config import SessionConfig
 from ..errors import WorkerStartError
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
+from ..protocol.messages import Stream
 
 __all__ = ["ExitReport", "WorkerProcess"]
 
@@ -22,12 +23,16 @@ SOCKET_BUFFER_BYTES = 1 << 20
 
 
 class ExitReport:
-    """How a worker ended: ``exit_status`` or ``signal``, one of the two, None if it is not known."""
+    """How a worker ended: ``exit_status`` or ``signal``, one of the two, None if it is not known.
 
-    __slots__ = ("exit_status", "pid", "signal")
+    ``last_words`` is what it wrote to descriptors 1 and 2 and could not pass on.
+    """
+
+    __slots__ = ("exit_status", "last_words", "pid", "signal")
 
     def __init__(self, pid: int, returncode: int | None) -> None:
         self.pid = pid
+        self.last_words: dict[Stream, str] = {}
         self.exit_status = returncode if returncode is not None and returncode >= 0 else None
         self.signal = -returncode if returncode is not None and returncode < 0 else None
 
@@ -88,7 +93,9 @@ class WorkerProcess:
         """SIGKILL."""
         self._signal(signal.SIGKILL)
 
-    def watch(self, on_exit: Callable[[], None], add_reader: Callable[[int, Callable[[], None]], None]) -> None:
+    def watch(
+        self, on_exit: Callable[[], None], add_reader: Callable[[int, Callable[[], None]], None]
+    ) -> None:
         """Call ``on_exit`` when the process has ended.
 
         With a pidfd (Linux) as a reader of the event loop, elsewhere from a thread that waits.

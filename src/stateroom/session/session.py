@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import structlog
@@ -55,7 +55,7 @@ class Session:
             on_control=self._control,
             on_input=self._inputs.take,
             on_finished=self._finished,
-            on_late_output=lambda message: self.on_late_output(message),
+            on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108 - it can be replaced
             on_violation=self._violated,
         )
         self._queue: deque[Execution] = deque()
@@ -68,9 +68,10 @@ class Session:
 
     def __repr__(self) -> str:
         pid = self._link.pid if self._link is not None else None
-        return f"<Session {self._state.name} pid={pid} running={self._router.running!r} queued={len(self._queue)}>"
+        running = self._router.running
+        return f"<Session {self._state.name} pid={pid} running={running!r} queued={len(self._queue)}>"
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -182,6 +183,8 @@ class Session:
             heartbeat_age_s=link.heartbeat_age_s if link is not None else None,
             memory_bytes=memory_bytes,
             cpu_s=cpu_s,
+            cancels=msgspec.structs.replace(self._canceller.counters),
+            telemetry=dict(link.telemetry) if link is not None else {},
             last_exit=str(self._last_exit) if self._last_exit is not None else None,
         )
 
@@ -265,11 +268,11 @@ class Session:
 
     def _give_up(self, execution: Execution, report: ExitReport) -> None:
         """End an execution whose worker is gone, with the worker's last words."""
-        for stream in ("stdout", "stderr"):
-            if self._link is not None and (text := self._link.last_words(stream)):
-                words = OutputMessage(execution_id=execution.execution_id, data=text)
-                words.stream = stream  # type: ignore[assignment]
-                execution.take_output(words)
+        for stream, text in report.last_words.items():
+            if text:
+                execution.take_output(
+                    OutputMessage(stream=stream, execution_id=execution.execution_id, data=text)
+                )
         error = error_info(self._violation or SessionBroken(f"{report} while {execution.execution_id} ran"))
         if execution.hard_stopped:
             error = stopped_error(execution, report)
@@ -295,7 +298,9 @@ class Session:
             self._queue.append(execution)
         else:
             running = self._router.running
-            raise Busy(f"{running.execution_id if running else 'a restart'} is running and queue=False was given")
+            raise Busy(
+                f"{running.execution_id if running else 'a restart'} is running and queue=False was given"
+            )
 
     def _send(self, execution: Execution) -> None:
         assert self._link is not None
@@ -321,7 +326,9 @@ class Session:
 
     def _cancel_queued(self, execution: Execution) -> None:
         self._queue.remove(execution)
-        error = ErrorInfo(type="CancelledError", module="asyncio.exceptions", message="cancelled before it began")
+        error = ErrorInfo(
+            type="CancelledError", module="asyncio.exceptions", message="cancelled before it began"
+        )
         error.text = f"{error.module}.{error.type}: {error.message}\n"
         execution.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
 
@@ -362,7 +369,7 @@ class Session:
     def _control(self, message: ToSession) -> None:
         if isinstance(message, HeartbeatMessage):
             if self._link is not None:
-                self._link.heartbeat_at = asyncio.get_running_loop().time()
+                self._link.take_heartbeat(message)
         elif isinstance(message, FaultMessage):
             log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
         else:
@@ -382,7 +389,9 @@ class Session:
 
     def _check_open(self) -> None:
         if self._state is SessionState.BROKEN:
-            raise SessionBroken(f"{self._last_exit or 'the worker did not start'}; call restart() for a new one")
+            raise SessionBroken(
+                f"{self._last_exit or 'the worker did not start'}; call restart() for a new one"
+            )
         if self._state in (SessionState.NEW, SessionState.CLOSING, SessionState.CLOSED):
             raise SessionClosed(f"the session is {self._state.name.lower()}; use 'async with' or start()")
 

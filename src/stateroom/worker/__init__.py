@@ -1,0 +1,1 @@
+"""The process that a session runs its cells in."""

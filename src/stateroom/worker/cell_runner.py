@@ -60,6 +60,7 @@ class CellRunner:
 
     def _run_in_loop(self, plan: Plan, target: Target) -> Any:
         loop = self._handover.loop
+        self._executor.coroutines.take_on()
         coroutine = self._executor.run_coroutine(plan, self._outside)
         task = loop.create_task(self._executor.coroutines.run(coroutine), context=self._context)
         task.add_done_callback(lambda _: loop.stop())
@@ -89,7 +90,7 @@ class CellRunner:
         target.in_loop = False
         try:
             stretch.value = self._run_outside_loop(stretch.function, blocking=True)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the task of the cell
             stretch.error = error
         target.in_loop = True
         self._bring_home(stretch)

@@ -54,7 +54,9 @@ def _repr(value: Any, max_chars: int, notes: list[str]) -> str | None:
         text = call_repr(value)
     except Exception as error:
         notes.append(f"repr() of {type(value).__qualname__} raised {type(error).__name__}")
-        return f"<{type(value).__module__}.{type(value).__qualname__} whose repr raised {type(error).__name__}>"
+        return (
+            f"<{type(value).__module__}.{type(value).__qualname__} whose repr raised {type(error).__name__}>"
+        )
     if len(text) > max_chars:
         notes.append(f"repr of {len(text)} characters cut to {max_chars}")
         return text[:max_chars] + "…"

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
+import contextvars
 import heapq
 import os
 from collections.abc import Callable
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["LoanDesk", "MovableEventLoop"]
 
@@ -26,6 +27,13 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``,
     ``_check_thread``) are the same in CPython 3.11 to 3.14; the tests of this file run on each.
     """
+
+    if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
+        _thread_id: int | None
+        _scheduled: list[asyncio.TimerHandle]
+
+        def _write_to_self(self) -> None: ...
+        def _check_closed(self) -> None: ...
 
     wait_elsewhere: Callable[[Any], Any] | None = None
     """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
@@ -42,14 +50,18 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         """Whether this thread has the loop as its running loop without running it."""
         return asyncio._get_running_loop() is self and self._thread_id != get_ident()
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
         handle = super().call_soon(callback, *args, context=context)
         if self._thread_id is not None and self._thread_id != get_ident():
             # Appended first, looked second: either the loop sees the entry or we wake it.
             self._write_to_self()
         return handle
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
         if self._thread_id == get_ident():
             return super().call_at(when, callback, *args, context=context)
         # The heap of timers compares Python objects, so only the running thread may touch it.
@@ -86,7 +98,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     def _check_thread(self) -> None:
         """Debug mode's check for foreign threads; the home thread of a moved loop is not one."""
         if not self.lent_here():
-            super()._check_thread()
+            super()._check_thread()  # type: ignore[misc]
 
 
 class LoanDesk:
@@ -111,7 +123,7 @@ class LoanDesk:
     def install(self) -> None:
         """Replace asyncio's accessors, once in the life of the worker."""
         asyncio.events._get_running_loop = self._get_running_loop
-        asyncio.events._set_running_loop = self._set_running_loop  # type: ignore[assignment]
+        asyncio.events._set_running_loop = self._set_running_loop
         os.register_at_fork(after_in_child=self._forked)
 
     def lend(self) -> None:

@@ -144,7 +144,7 @@ class Handover:
         """One ``run_forever``; what tears the loop out of it is reported, never passed on."""
         try:
             self.loop.run_forever()
-        except BaseException as error:  # SystemExit or KeyboardInterrupt of a task or callback
+        except BaseException as error:  # noqa: BLE001 - SystemExit or KeyboardInterrupt of a task or callback
             self._on_loop_exit(error)
 
 

@@ -75,9 +75,7 @@ class InputBroker:
         input_id = str(next(self._numbers))
         self._open[input_id] = request
         try:
-            self._send(
-                InputMessage(input_id=input_id, execution_id=origin, prompt=prompt, password=password)
-            )
+            self._send(InputMessage(input_id=input_id, execution_id=origin, prompt=prompt, password=password))
             wait_for_answer(request.gate, -1 if self.timeout_s is None else self.timeout_s)
         finally:
             self._open.pop(input_id, None)

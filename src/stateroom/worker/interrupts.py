@@ -173,4 +173,6 @@ def _frames_of_cell(frame: FrameType | None, target: Target, decision: Decision)
         while frame is not None and frame.f_code is not RUN_HANDLE:
             frames.append(frame)
             frame = None if frame.f_code in target.codes else frame.f_back
-    return [each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))]
+    return [
+        each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))
+    ]

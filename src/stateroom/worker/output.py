@@ -14,15 +14,13 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from ..protocol.messages import OutputMessage
+from ..protocol.messages import OutputMessage, Stream
 from .origin import current_origin
 from .outbox import Outbox
 
-__all__ = ["Output", "Stream"]
-
-Stream = Literal["stdout", "stderr"]
+__all__ = ["Output"]
 
 BATCH_BYTES = 1 << 16
 BATCH_INTERVAL_S = 0.002
@@ -163,8 +161,10 @@ class Output:
 
 
 class _TextStream(io.TextIOWrapper):
-    """``sys.stdout`` or ``sys.stderr``. At the end of a line only the buffer below is flushed, so ``flush``
-    is what user code calls itself, and means now.
+    """``sys.stdout`` or ``sys.stderr``.
+
+    At the end of a line only the buffer below is flushed, so ``flush`` is what user code calls itself,
+    and means now.
     """
 
     output: Output

@@ -41,5 +41,5 @@ def _group_parent(task: asyncio.Task[Any]) -> asyncio.Task[Any] | None:
     for callback, *_ in getattr(task, "_callbacks", None) or ():
         group = getattr(callback, "__self__", None)
         if isinstance(group, asyncio.TaskGroup):
-            return group._parent_task
+            return group._parent_task  # type: ignore[attr-defined, no-any-return]
     return None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..engine.telemetry import Telemetry
 from ..protocol.messages import HeartbeatMessage
 from .handover import Handover, Place
 
@@ -38,9 +39,10 @@ class TakeoverWatch:
 class HeartbeatWatch:
     """Sends a sign of life every ``interval_s``."""
 
-    def __init__(self, send: Callable[[Any], None], interval_s: float) -> None:
+    def __init__(self, send: Callable[[Any], None], interval_s: float, telemetry: Telemetry) -> None:
         self.interval_s = interval_s
         self._send = send
+        self._telemetry = telemetry
         self._due = time.monotonic() + interval_s
 
     def __repr__(self) -> str:
@@ -51,4 +53,4 @@ class HeartbeatWatch:
 
     def look(self, now: float) -> None:
         self._due = now + self.interval_s
-        self._send(HeartbeatMessage())
+        self._send(HeartbeatMessage(telemetry=self._telemetry.as_dict()))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..engine import sources
 from ..engine.async_executor import AsyncExecutor
 from ..engine.compiler import ExecutionMode
+from ..engine.coroutines import note_cancel
 from ..engine.namespace import NamespaceManager
 from ..engine.tracebacks import describe_exception
 from ..errors import FrameTooLarge, ProtocolError
@@ -31,6 +32,7 @@ from ..protocol.messages import (
     ReadyMessage,
     ResultMessage,
     ShutdownMessage,
+    Stream,
     ToWorker,
 )
 from .cell_runner import CellRunner
@@ -43,7 +45,7 @@ from .io_thread import IoThread, describe_fault
 from .loop_errors import LoopErrors
 from .origin import follow_threads, origin_of_cell
 from .outbox import Outbox
-from .output import Output, Stream
+from .output import Output
 from .watches import HeartbeatWatch, TakeoverWatch
 
 __all__ = ["Endpoints", "SubprocessWorker"]
@@ -189,7 +191,8 @@ class SubprocessWorker:
         os.register_at_fork(after_in_child=self._forget_after_fork)
         self.io.watches.append(self.takeover_watch)
         if self.settings.heartbeat_interval_s:
-            self.io.watches.append(HeartbeatWatch(self.outbox.send, self.settings.heartbeat_interval_s))
+            interval_s, telemetry = self.settings.heartbeat_interval_s, self.executor.telemetry
+            self.io.watches.append(HeartbeatWatch(self.outbox.send, interval_s, telemetry))
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.io.start()
 
@@ -214,13 +217,16 @@ class SubprocessWorker:
     def _next(self) -> ExecuteMessage | ShutdownMessage:
         """Run the loop until there is something to do."""
         while True:
-            if self._inbox and isinstance(self._inbox[0], ExecuteMessage):
+            waiting = self._inbox[0] if self._inbox else None
+            if isinstance(waiting, ExecuteMessage):
                 # The loop may still be held elsewhere by a background task: a wait that can be cancelled.
-                self.interrupts.aim(Target(self._inbox[0].number, frozenset(), in_loop=False))
+                self.interrupts.aim(Target(waiting.number, frozenset(), in_loop=False))
             try:
                 self.handover.home()
-            except asyncio.CancelledError as cancelled:
-                self._finish(self._inbox.popleft(), _failure(cancelled, ExecutionMode.UNKNOWN, 0.0, 1000))
+            except asyncio.CancelledError as error:
+                cancelled = _failure(error, ExecutionMode.UNKNOWN, 0.0, 1000)
+                cancelled.cancelled = True
+                self._finish(self._inbox.popleft(), cancelled)  # type: ignore[arg-type]
                 continue
             if self._inbox:
                 return self._inbox.popleft()
@@ -258,10 +264,13 @@ class SubprocessWorker:
             value = self.cells.run(plan, target)
             self.executor.record(value)
             shown = show(value, self.executor.config)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
             duration_s = time.perf_counter() - started
+            cancelled = isinstance(error, asyncio.CancelledError) and self.interrupts.wanted(message.number)
+            if cancelled:
+                note_cancel(error, f"the session, request {self.interrupts.page.read()[1]}")
             failure = _failure(error, mode, duration_s, self.executor.config.max_error_chars)
-            failure.cancelled = isinstance(error, asyncio.CancelledError) and self.interrupts.wanted(message.number)
+            failure.cancelled = cancelled
             return failure, []
         return _success(message, mode, time.perf_counter() - started, shown), shown.buffers
 
@@ -282,9 +291,14 @@ class SubprocessWorker:
         try:
             self.outbox.send(reply, buffers or None)
         except FrameTooLarge as error:
-            note = ResultMessage(execution_id=message.execution_id, mode=reply.mode, duration_s=reply.duration_s)
-            note.notes = [str(error)]
-            self.outbox.send(note)
+            self.outbox.send(
+                ResultMessage(
+                    execution_id=message.execution_id,
+                    mode=reply.mode,
+                    duration_s=reply.duration_s,
+                    notes=[str(error)],
+                )
+            )
 
 
 def _flush_streams() -> None:
@@ -292,7 +306,7 @@ def _flush_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:  # closed by the cell, or an object of its own
+        except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
             pass
 
 

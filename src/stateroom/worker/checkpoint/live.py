@@ -38,6 +38,9 @@ class LiveObjects:
     def __repr__(self) -> str:
         return f"<LiveObjects {' '.join(self.by_key)}>"
 
+    def __contains__(self, value: object) -> bool:
+        return any(value is live for live in self.by_key.values())
+
     def pickler_memo(self) -> dict[int, tuple[int, Any]]:
         """The memo that a pickler begins with."""
         return {id(value): (index, value) for index, (_key, value) in enumerate(self._distinct())}

@@ -94,7 +94,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         state = {name: value for name, value in vars(descriptor).items() if name != "lock"}
         return rebuild.make_cached_property, (descriptor.func,), state
 
-    def _reduce_new_type(self, new_type: NewType) -> Any:
+    def _reduce_new_type(self, new_type: Any) -> Any:
         """Like a class: it, too, would be saved as the name of a global."""
         self._note_module(new_type.__module__)
         if new_type.__module__ != "__main__":
@@ -102,7 +102,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         return rebuild.make_new_type, (new_type.__qualname__, new_type.__supertype__)
 
     def _reduce_view(self, view: memoryview) -> Any:
-        if not view.c_contiguous or not view.nbytes:
+        if not view.c_contiguous or not view.nbytes or not view.shape:
             return NotImplemented
         return rebuild.make_view, (PickleBuffer(view), view.format, view.shape)
 

@@ -61,7 +61,8 @@ def set_cell(cell: CellType, value: Any) -> None:
 
 def make_view(buffer: Any, format: str, shape: tuple[int, ...]) -> memoryview:  # noqa: A002 - its name
     """A memoryview of contiguous data."""
-    return memoryview(buffer).cast("B").cast(format, shape) if shape else memoryview(buffer)
+    view: Any = memoryview(buffer).cast("B")
+    return view.cast(format, shape)  # type: ignore[no-any-return]
 
 
 def make_cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
@@ -74,8 +75,8 @@ def make_cached_property(function: Callable[[Any], Any]) -> functools.cached_pro
     return functools.cached_property(function)
 
 
-def make_new_type(name: str, supertype: Any) -> NewType:
+def make_new_type(name: str, supertype: Any) -> Any:
     """A ``typing.NewType`` of a cell."""
-    new_type = NewType(name, supertype)
+    new_type: Any = NewType(name, supertype)  # type: ignore[misc]
     new_type.__module__ = "__main__"
     return new_type

@@ -17,7 +17,9 @@ class CheckpointReceiver:
         self.total_bytes = total_bytes
         self.received_bytes = 0
         try:
-            self._memory = memoryview(mmap.mmap(-1, max(total_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANON))
+            self._memory = memoryview(
+                mmap.mmap(-1, max(total_bytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+            )
         except (OSError, ValueError, OverflowError) as error:
             raise CheckpointError(f"no memory for a checkpoint of {total_bytes} bytes: {error}") from None
 

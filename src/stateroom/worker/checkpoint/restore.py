@@ -14,7 +14,7 @@ import msgspec
 from ...engine.namespace import ENGINE_INTERNALS, NamespaceManager
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, CheckpointParts, EntryInfo, open_parts
-from ..interrupts import CellCancelled
+from .cancelling import is_cancel
 from .live import LiveObjects
 from .reader import LiveUnpickler, writable
 from .salvage import INTERRUPTIBLE_STEPS, Broken, SalvageUnpickler, guarded
@@ -126,9 +126,9 @@ class _Loader:
             load_value(unpickler)
             for entry in self._pickled:
                 self._bind(entry.name, load_value(unpickler))
-        except CellCancelled:
-            raise
-        except BaseException:  # noqa: BLE001 - the user's __setstate__ raises what it likes
+        except BaseException as error:
+            if is_cancel(error):
+                raise
             return False
         return True
 

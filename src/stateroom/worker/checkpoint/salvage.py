@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-from ..interrupts import CellCancelled
+from .cancelling import is_cancel
 from .live import LiveObjects
 from .pickler import NamespacePickler
 from .reader import ViewReader
@@ -50,10 +50,11 @@ class Broken:
         return f"<Broken {self.reason}>"
 
 
-class SalvageUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class SalvageUnpickler(pickle._Unpickler):
     """Loads pickles; what fails in them becomes Broken. ``no_code`` says why code is not loaded."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
 
     def __init__(
         self,
@@ -86,11 +87,10 @@ class SalvageUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
             _BrokenFinder(self.half_filled, self._live).dump(value)
         except _Found as found:
             return str(found)
-        except CellCancelled:
-            raise
-        except BaseException:  # noqa: BLE001 - it was loaded and holds nothing broken as far as one can look
-            return None
-        return None
+        except BaseException as error:
+            if is_cancel(error):
+                raise
+        return None  # nothing broken, as far as one can look
 
     def make(self, step: Callable[[SalvageUnpickler], None], arity: int) -> None:
         """Run a step that makes an object."""
@@ -121,9 +121,9 @@ def guarded(step: Callable[..., Any], *arguments: Any) -> Any:
     """What ``step`` returns, or Broken; runs code of the user's objects."""
     try:
         return step(*arguments)
-    except CellCancelled:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the user's __setstate__ raises what it likes
+    except BaseException as error:
+        if is_cancel(error):
+            raise
         return Broken(describe(error))
 
 
@@ -134,18 +134,20 @@ def _first_broken(items: list[Any]) -> Broken | None:
     return next((item for item in items if type(item) is Broken), None)
 
 
-def _install_steps() -> None:
-    dispatch = SalvageUnpickler.dispatch
-    for opcode, arity in _MAKING.items():
-        dispatch[opcode[0]] = lambda self, step=dispatch[opcode[0]], arity=arity: self.make(step, arity)
-    for opcode in _FILLING:
-        dispatch[opcode[0]] = lambda self, step=dispatch[opcode[0]]: self.fill(step)
+def _making(step: Callable[[Any], None], arity: int) -> Callable[[Any], None]:
+    return lambda unpickler: unpickler.make(step, arity)
 
 
-_install_steps()
+def _filling(step: Callable[[Any], None]) -> Callable[[Any], None]:
+    return lambda unpickler: unpickler.fill(step)
 
 
-class _Found(Exception):  # noqa: N818 - never leaves this module
+_DISPATCH = SalvageUnpickler.dispatch
+_DISPATCH.update({op[0]: _making(_DISPATCH[op[0]], arity) for op, arity in _MAKING.items()})
+_DISPATCH.update({op[0]: _filling(_DISPATCH[op[0]]) for op in _FILLING})
+
+
+class _Found(Exception):
     pass
 
 

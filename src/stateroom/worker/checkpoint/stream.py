@@ -22,7 +22,7 @@ class Limits:
         self.max_stream_bytes = max_stream_bytes
 
 
-class OverLimit(Exception):  # noqa: N818 - it is the reason why a variable is left out
+class OverLimit(Exception):
     """A variable takes too much time or space."""
 
 

@@ -15,7 +15,7 @@ from ...engine.namespace import NamespaceManager
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, EntryInfo, checkpoint_chunks, total_bytes
 from ...protocol.framing import Buffer
-from ..interrupts import CellCancelled
+from .cancelling import is_cancel
 from .live import LiveObjects
 from .pickler import NamespacePickler
 from .reasons import reason_for, refusal, type_name
@@ -39,7 +39,9 @@ class Checkpoint:
     then (or ``release()``) they are held, and arrays and bytearrays in them cannot be resized.
     """
 
-    def __init__(self, header: CheckpointHeader, stream: Sequence[Buffer], buffers: Sequence[memoryview]) -> None:
+    def __init__(
+        self, header: CheckpointHeader, stream: Sequence[Buffer], buffers: Sequence[memoryview]
+    ) -> None:
         self.header = header
         self.total_bytes = total_bytes(header)
         self._stream = stream
@@ -80,12 +82,14 @@ def write_checkpoint(
     arrays and bytes do not count: they are not in it). ``live`` are further objects of this worker,
     by name, to be saved as that name. Code of the user's objects runs, up to three times an object.
     """
-    limits = Limits(timeout_s, max_stream_bytes)
-    variables, skipped = _choose(manager)
+    alive = LiveObjects(manager.namespace, live)
+    variables, skipped = _choose(manager, alive)
     modules = {name: value for name, value in variables.items() if _is_importable(value)}
-    values = {name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=_rank(variables))}
+    values = {
+        name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=_rank(variables))
+    }
     with _safe_recursion_limit():
-        stream, entries = _pickle(values, LiveObjects(manager.namespace, live), limits, skipped)
+        stream, entries = _pickle(values, alive, Limits(timeout_s, max_stream_bytes), skipped)
     imports = [_import_entry(name, module) for name, module in modules.items()]
     header = CheckpointHeader(
         python=platform.python_version(),
@@ -108,12 +112,12 @@ class _Failed(Exception):
         self.name, self.reason = name, reason
 
 
-def _choose(manager: NamespaceManager) -> tuple[dict[str, Any], dict[str, str]]:
+def _choose(manager: NamespaceManager, live: LiveObjects) -> tuple[dict[str, Any], dict[str, str]]:
     """The user's variables worth a try, and those that are not, with the reason."""
     variables: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     for name in manager.user_names():
-        reason = _bad_name(name) or _hopeless(value := manager.namespace.get(name))
+        reason = _bad_name(name) or _hopeless(value := manager.namespace.get(name), live)
         if reason is not None:
             skipped[name if type(name) is str and name.isprintable() else ascii(name)] = reason
         else:
@@ -127,9 +131,9 @@ def _bad_name(name: object) -> str | None:
     return "its name is not one that a cell could write"
 
 
-def _hopeless(value: Any) -> str | None:
+def _hopeless(value: Any, live: LiveObjects) -> str | None:
     """Why it is no use to try; an instance of the user's own class may know how to be saved."""
-    return None if type(value).__module__ == "__main__" else refusal(value)
+    return None if type(value).__module__ == "__main__" or value in live else refusal(value)
 
 
 def _rank(variables: dict[str, Any]) -> Any:
@@ -184,9 +188,7 @@ def _pickle(
             values = {name: value for name, value in values.items() if name not in bad}
 
 
-def _dump_all(
-    values: dict[str, Any], live: LiveObjects, limits: Limits
-) -> tuple[Stream, list[EntryInfo]]:
+def _dump_all(values: dict[str, Any], live: LiveObjects, limits: Limits) -> tuple[Stream, list[EntryInfo]]:
     stream = Stream(limits)
     stream.write(live.preamble())
     pickler = NamespacePickler(stream, live)
@@ -221,11 +223,11 @@ def _dump_entry(pickler: NamespacePickler, stream: Stream, name: str, value: Any
     stream.start_entry()
     try:
         dump_value(pickler, value)
-    except CellCancelled:
-        raise
     except OverLimit as limit:
         raise _Failed(name, str(limit)) from None
-    except BaseException as error:  # noqa: BLE001 - the user's __reduce__ raises what it likes
+    except BaseException as error:
+        if is_cancel(error):
+            raise
         raise _Failed(name, reason_for(error, value, pickler.last)) from None
 
 

@@ -1,0 +1,270 @@
+"""Checkpoints on disk: a directory for each name, a file for each generation, never a torn one.
+
+::
+
+    store/work/0000000007.checkpoint      the newest; older ones beside it
+    store/.locks/work.session             held by the process that has the session "work" open
+    store/.locks/work.commit              held for the moment in which a generation appears
+
+A checkpoint is written to a temporary file, checked, flushed to the disk, and renamed. Nothing of it
+is unpickled here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from ..errors import CheckpointError, ConfigError
+from ..protocol.checkpoint_format import CheckpointChecker, open_parts
+from ..protocol.framing import Buffer
+from .name_lock import NameLock
+
+__all__ = ["CheckpointFile", "CheckpointStore", "StoredCheckpoint", "StoredName"]
+
+SUFFIX = ".checkpoint"
+TEMPORARY_SUFFIX = ".part"
+LOCKS = ".locks"
+MAX_NAME_BYTES = 200
+
+_GENERATION = re.compile(r"(\d{10})" + re.escape(SUFFIX))
+
+
+class StoredName(msgspec.Struct, kw_only=True, frozen=True):
+    """A name in a store and what is kept of it."""
+
+    name: str
+    generations: tuple[int, ...]
+    """Oldest first."""
+    size_bytes: int
+    """Of the newest generation."""
+    saved_at: float
+    """When the newest was saved, in seconds since the epoch."""
+
+
+class CheckpointStore:
+    """Checkpoints by name in the directory ``path``, which is made if it is missing.
+
+    The last ``keep`` generations of each name are kept. Any number of processes may use one store; a
+    session that owns a name takes its :meth:`lock`. All methods touch the disk: call them from a
+    thread if an event loop runs. They raise :class:`CheckpointError` for a checkpoint that is not
+    there or not whole, ConfigError for a name that cannot be used, OSError if the disk does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, keep: int = 3) -> None:
+        if keep < 1:
+            raise ConfigError(f"keep={keep}: give the number of generations to keep, 1 or more")
+        self.path = Path(path)
+        self.keep = keep
+        (self.path / LOCKS).mkdir(parents=True, exist_ok=True)
+
+    def __repr__(self) -> str:
+        return f"<CheckpointStore {str(self.path)!r} keep={self.keep}>"
+
+    def save(self, name: str, chunks: Iterable[Buffer]) -> int:
+        """Save a checkpoint that comes in ``chunks`` and return its generation."""
+        with self.begin(name) as file:
+            for chunk in chunks:
+                file.write(chunk)
+            return file.commit()
+
+    def begin(self, name: str) -> CheckpointFile:
+        """A checkpoint to be written chunk by chunk; it appears in the store with ``commit()``."""
+        return CheckpointFile(self, name)
+
+    def open(self, name: str, generation: int | None = None) -> StoredCheckpoint:
+        """The newest checkpoint of ``name``, or the given generation, mapped and found whole."""
+        kept = self.generations(name)
+        if not kept or (generation is not None and generation not in kept):
+            what = "no checkpoint" if generation is None else f"no generation {generation}"
+            raise CheckpointError(f"{self.path} has {what} of {name!r}: {kept or 'nothing'} is kept")
+        wanted = kept[-1] if generation is None else generation
+        try:
+            return StoredCheckpoint(self._file(name, wanted), wanted)
+        except CheckpointError as error:
+            others = tuple(older for older in kept if older != wanted)
+            hint = f"; generations {others} are kept as well" if others else ""
+            raise CheckpointError(f"generation {wanted} of {name!r} in {self.path}: {error}{hint}") from None
+        except FileNotFoundError:
+            raise CheckpointError(
+                f"generation {wanted} of {name!r} was deleted meanwhile; open again"
+            ) from None
+
+    def list(self) -> Sequence[StoredName]:
+        """All names that have a checkpoint, in alphabetical order; the files are not opened."""
+        folders = [entry for entry in self.path.iterdir() if entry.is_dir() and entry.name != LOCKS]
+        found = (self._describe(unquote(folder.name)) for folder in folders)
+        return sorted((stored for stored in found if stored is not None), key=lambda stored: stored.name)
+
+    def generations(self, name: str) -> tuple[int, ...]:
+        """What is kept of ``name``, oldest first."""
+        names = (path.name for path in self._folder(name).glob(f"*{SUFFIX}"))
+        return tuple(sorted(int(match[1]) for match in map(_GENERATION.fullmatch, names) if match))
+
+    def delete(self, name: str) -> None:
+        """Delete all generations of ``name``; nothing happens if there is none."""
+        with self._committing(name):
+            self._clean(name, keep=0)
+            with contextlib.suppress(OSError):  # another process is writing a new one
+                self._folder(name).rmdir()
+
+    def lock(self, name: str) -> NameLock:
+        """Own ``name`` until ``release()``, or the end of this process.
+
+        Raises :class:`CheckpointError` at once if another owner has it.
+        """
+        return NameLock(self._lock_path(name, "session"), name)
+
+    def _describe(self, name: str) -> StoredName | None:
+        kept = self.generations(name)
+        try:
+            status = self._file(name, kept[-1]).stat()
+        except (IndexError, FileNotFoundError):
+            return None
+        return StoredName(name=name, generations=kept, size_bytes=status.st_size, saved_at=status.st_mtime)
+
+    def _commit(self, name: str, temporary: Path) -> int:
+        with self._committing(name):
+            generation = max(self.generations(name), default=0) + 1
+            temporary.rename(self._file(name, generation))
+            _sync_folder(self._folder(name))
+            self._clean(name, keep=self.keep)
+        return generation
+
+    def _clean(self, name: str, *, keep: int) -> None:
+        """Delete generations over the number to keep, and what dead writers left."""
+        kept = self.generations(name)
+        for generation in kept[: len(kept) - keep]:
+            self._file(name, generation).unlink(missing_ok=True)
+        for path in self._folder(name).glob(f"*{TEMPORARY_SUFFIX}"):
+            if _is_abandoned(path):
+                path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _committing(self, name: str) -> Iterator[None]:
+        with self._lock_path(name, "commit").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _create_temporary(self, name: str) -> Any:
+        """A file of its own for one writer, who holds a lock on it while alive."""
+        with self._committing(name):
+            folder = self._folder(name)
+            folder.mkdir(exist_ok=True)
+            file = tempfile.NamedTemporaryFile(dir=folder, suffix=TEMPORARY_SUFFIX, delete=False)  # noqa: SIM115
+            fcntl.flock(file, fcntl.LOCK_EX)
+            return file
+
+    def _folder(self, name: str) -> Path:
+        return self.path / _safe_name(name)
+
+    def _file(self, name: str, generation: int) -> Path:
+        return self._folder(name) / f"{generation:010d}{SUFFIX}"
+
+    def _lock_path(self, name: str, kind: str) -> Path:
+        return self.path / LOCKS / f"{_safe_name(name)}.{kind}"
+
+
+class CheckpointFile:
+    """A checkpoint on its way into a store; as a context manager it is aborted unless committed."""
+
+    def __init__(self, store: CheckpointStore, name: str) -> None:
+        self.name = name
+        self._store = store
+        self._checker = CheckpointChecker()
+        self._file = store._create_temporary(name)
+        self._path = Path(self._file.name)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._file.closed else "open"
+        return f"<CheckpointFile {self.name!r} {state} received_bytes={self._checker.received_bytes}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+    def write(self, chunk: Buffer) -> None:
+        """Add a chunk; raises :class:`CheckpointError` as soon as this cannot become a checkpoint."""
+        self._checker.feed(chunk)
+        self._file.write(chunk)
+
+    def commit(self) -> int:
+        """Make it the newest generation, and return that; raises CheckpointError if it is not whole."""
+        self._checker.finish()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        generation = self._store._commit(self.name, self._path)
+        self._file.close()
+        return generation
+
+    def abort(self) -> None:
+        """Drop it, unless it was committed."""
+        if not self._file.closed:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+
+class StoredCheckpoint:
+    """A checkpoint in a store, mapped into memory: reading it costs memory only while it is read."""
+
+    def __init__(self, path: Path, generation: int) -> None:
+        self.path = path
+        """What a worker on this machine can open by itself."""
+        self.generation = generation
+        with path.open("rb") as file:
+            try:
+                self.blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except ValueError:
+                raise CheckpointError("the file is empty") from None
+        self.header = open_parts(self.blob).header
+
+    def __repr__(self) -> str:
+        return f"<StoredCheckpoint {self.path.name} total_bytes={len(self.blob)}>"
+
+    def chunks(self, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """The whole checkpoint in pieces, each read when it is asked for."""
+        for start in range(0, len(self.blob), chunk_bytes):
+            yield self.blob[start : start + chunk_bytes]
+
+
+def _safe_name(name: str) -> str:
+    """A file name for any text, one for one."""
+    try:
+        safe = quote(name, safe=" ")
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name!r} cannot be the name of a checkpoint: it holds lone surrogates") from None
+    if safe.startswith("."):
+        safe = "%2E" + safe[1:]
+    if not 0 < len(safe) <= MAX_NAME_BYTES:
+        raise ConfigError(f"{name!r} cannot be the name of a checkpoint: give 1 to some 60 characters")
+    return safe
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether the writer of a temporary file is gone: its lock went with it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

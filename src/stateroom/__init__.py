@@ -26,21 +26,30 @@ if TYPE_CHECKING:
     from .errors import SessionClosed as SessionClosed
     from .errors import StateroomError as StateroomError
     from .errors import WorkerStartError as WorkerStartError
+    from .protocol.messages import ClearMessage as ClearMessage
+    from .protocol.messages import DisplayMessage as DisplayMessage
     from .protocol.messages import ErrorInfo as ErrorInfo
     from .protocol.messages import InputMessage as InputMessage
     from .protocol.messages import OutputMessage as OutputMessage
+    from .protocol.messages import ProgressMessage as ProgressMessage
     from .session.blocking_client import BlockingSession as BlockingSession
     from .session.blocking_client import open_session as open_session
     from .session.cancellation import CancelOutcome as CancelOutcome
     from .session.execution import ExecutionResult as ExecutionResult
     from .session.info import SessionInfo as SessionInfo
     from .session.session import Session as Session
+    from .worker.progress import progress as progress
+    from .worker.user_display import clear_output as clear_output
+    from .worker.user_display import display as display
+    from .worker.user_display import update_display as update_display
 
 _HOMES = {
     "AsyncExecutor": "engine.async_executor",
     "BlockingSession": "session.blocking_client",
     "Busy": "errors",
     "CancelOutcome": "session.cancellation",
+    "ClearMessage": "protocol.messages",
+    "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",
     "ErrorInfo": "protocol.messages",
     "ExecutionError": "errors",
@@ -49,6 +58,7 @@ _HOMES = {
     "InputMessage": "protocol.messages",
     "NamespaceManager": "engine.namespace",
     "OutputMessage": "protocol.messages",
+    "ProgressMessage": "protocol.messages",
     "Session": "session.session",
     "SessionBroken": "errors",
     "SessionClosed": "errors",
@@ -56,7 +66,11 @@ _HOMES = {
     "SessionInfo": "session.info",
     "StateroomError": "errors",
     "WorkerStartError": "errors",
+    "clear_output": "worker.user_display",
+    "display": "worker.user_display",
     "open_session": "session.blocking_client",
+    "progress": "worker.progress",
+    "update_display": "worker.user_display",
 }
 
 __all__ = list(_HOMES)

@@ -94,6 +94,16 @@ class EngineConfig(_Settings, frozen=True, kw_only=True):
     """A value whose ``repr`` takes longer is shown without it."""
     max_value_bytes: int = 1 << 30
     """Larger plain values are not sent; the ``repr`` is."""
+    max_mime_bytes: int = 16 << 20
+    """A representation of a value (its HTML, its PNG, …) that is larger is left out, with a note."""
+    max_bundle_bytes: int = 64 << 20
+    """All representations of one value together; what would go over it is left out, with a note."""
+    max_output_bytes: int | None = 100 << 20
+    """What one cell may print; more is left out, and said so. None for no limit."""
+    max_output_lines: int | None = None
+    """How many lines one cell may print; more are left out, and said so. None for no limit."""
+    max_display_bytes: int | None = 100 << 20
+    """What one cell may show by ``display`` without clearing or updating it. None for no limit."""
     max_error_chars: int = 100_000
     """Longer traceback texts are cut in the middle."""
 

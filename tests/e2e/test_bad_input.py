@@ -65,7 +65,7 @@ def raw():
     raw = RawSession()
     yield raw
     raw.worker.kill()
-    raw.worker.popen.wait()
+    raw.worker.process.popen.wait()
     raw.worker.close()
 
 
@@ -133,12 +133,12 @@ def test_worker_that_cannot_be_used_says_why_and_exits(raw, message, kind):
     fault = raw.receive_only(FaultMessage)
     assert fault.fatal
     assert kind in fault.reason
-    assert raw.worker.popen.wait() == 1
+    assert raw.worker.process.popen.wait() == 1
 
 
 def test_worker_ends_with_its_transport(ready):
     ready.worker.sock.close()
-    ready.worker.popen.wait()
+    ready.worker.process.popen.wait()
 
 
 def test_shutdown_runs_atexit_handlers(ready):
@@ -146,7 +146,7 @@ def test_shutdown_runs_atexit_handlers(ready):
     ready.receive_only(ResultMessage)
     ready.send(ShutdownMessage())
     assert ready.receive_only(OutputMessage).data == "bye\n"
-    assert ready.worker.popen.wait() == 0
+    assert ready.worker.process.popen.wait() == 0
 
 
 # A worker that does not keep to the protocol

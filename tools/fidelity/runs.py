@@ -100,7 +100,7 @@ async def _run_plain(run: Run) -> str:
 
 async def _run_as_cell(run: Run) -> str:
     """The text of the file as one cell."""
-    return await _run_in_session(run, filename=None, argv=None)
+    return await _run_in_session(run, filename=None, argv=[str(run.path)])
 
 
 async def _run_as_file(run: Run) -> str:

@@ -175,7 +175,8 @@ class AsyncExecutor:
         their way.
         """
         if plan.cell.is_wrapped:
-            return await fallback.run(plan.cell, self.namespace_manager)
+            value = await fallback.run(plan.cell, self.namespace_manager)
+            return None if plan.cell.quiet else value
         value = None
         for code, sites in plan.segments:
             if code.co_flags & CO_COROUTINE:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from .cache import ASTCache
 from .compiler import FUTURE_FLAGS, CompiledCell, compile_tree
 from .rewrites import rewrite_awaiting_defs, rewrite_awaiting_lambdas
+from .text import is_quiet
 
 if TYPE_CHECKING:
     from .hoisting import Hoister
@@ -110,7 +111,11 @@ class FallbackTransformer:
         except SyntaxError:
             return None
         body = _unwrapped(next(const for const in module.co_consts if isinstance(const, CodeType)))
-        return CompiledCell(source, filename, body, None, future_flags=flags, is_wrapped=True)
+        final = tree.body[-1] if tree.body else None
+        quiet = isinstance(final, ast.Expr) and is_quiet(final, source)
+        return CompiledCell(
+            source, filename, body, None, quiet=quiet, future_flags=flags, is_wrapped=True
+        )
 
     def wrap(self, tree: ast.Module, plain: CodeType) -> ast.Module:
         """``async def`` around the statements, in their order, returning (value, ``locals()``).

@@ -124,7 +124,7 @@ def install(sources: SourceCache) -> Callable[[], None]:
     original = inspect.getfile
 
     def getfile(object: Any) -> str:  # noqa: A002 - the name that inspect.getfile gives it
-        if isinstance(object, type) and object.__module__ == "__main__":
+        if isinstance(object, type) and getattr(object, "__module__", None) == "__main__":
             filename = sources.file_of_class(object)
             if filename is not None:
                 return filename
@@ -134,6 +134,7 @@ def install(sources: SourceCache) -> Callable[[], None]:
         if inspect.getfile is getfile:
             inspect.getfile = original
 
-    getfile.__doc__ = original.__doc__
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(getfile, name, getattr(original, name))
     inspect.getfile = getfile
     return uninstall

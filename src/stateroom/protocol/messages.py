@@ -16,7 +16,9 @@ from ..config import EngineConfig
 
 __all__ = [
     "PROTOCOL_VERSION",
+    "ClearMessage",
     "ConfigureMessage",
+    "DisplayMessage",
     "ErrorInfo",
     "ErrorMessage",
     "ExecuteMessage",
@@ -26,6 +28,7 @@ __all__ = [
     "InputMessage",
     "InputResponseMessage",
     "OutputMessage",
+    "ProgressMessage",
     "ReadyMessage",
     "ResultMessage",
     "ShutdownMessage",
@@ -150,6 +153,41 @@ class OutputMessage(_Message, tag="output"):
         self.data = str(payload, "utf-8", "replace")
 
 
+class DisplayMessage(_Message, tag="display"):
+    """Something to show other than text: one object, by MIME type, for the client to choose from.
+
+    Text is ``str``, pictures and other binary data are ``bytes``, JSON is plain data. With ``update``
+    it takes the place of all that was shown under its ``display_id``.
+    """
+
+    execution_id: str | None = None
+    mime: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+    """What the object says about its representations, by MIME type."""
+    display_id: str | None = None
+    update: bool = False
+    notes: list[str] = []
+    """Representations that are missing, and why."""
+
+
+class ClearMessage(_Message, tag="clear"):
+    """What the cell has shown so far is to go; with ``wait``, only when it shows something new."""
+
+    execution_id: str | None = None
+    wait: bool = False
+
+
+class ProgressMessage(_Message, tag="progress"):
+    """How far something has come. The last message of each ``progress_id`` is ``done``."""
+
+    progress_id: str
+    execution_id: str | None = None
+    completed: float = 0
+    total: float | None = None
+    description: str = ""
+    done: bool = False
+
+
 class InputMessage(_Message, tag="input"):
     """A cell asks for a line of text."""
 
@@ -172,6 +210,8 @@ class ResultMessage(_Message, tag="result", dict=True):
     value: bytes | None = None
     repr: str | None = None
     mime: dict[str, Any] = {}
+    """Representations of a value that is not plain data; see :class:`DisplayMessage`."""
+    metadata: dict[str, Any] = {}
     notes: list[str] = []
 
     @property
@@ -200,6 +240,7 @@ class ErrorMessage(_Message, tag="error"):
     duration_s: float = 0.0
     cancelled: bool = False
     busy: bool = False
+    notes: list[str] = []
 
 
 class WarningMessage(_Message, tag="warning"):
@@ -222,6 +263,9 @@ ToSession = (
     ReadyMessage
     | HeartbeatMessage
     | OutputMessage
+    | DisplayMessage
+    | ClearMessage
+    | ProgressMessage
     | InputMessage
     | ResultMessage
     | ErrorMessage

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from .cancellation import CancelOutcome
-from .execution import ExecutionResult, OutputCallback
+from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
 from .inputs import InputCallback
 from .session import Session
@@ -69,6 +69,7 @@ class BlockingSession:
         timeout: float | None = None,
         check: bool = False,
         on_output: OutputCallback | None = None,
+        on_display: DisplayCallback | None = None,
         on_input: InputCallback | None = None,
         filename: str | None = None,
         argv: list[str] | None = None,
@@ -80,6 +81,7 @@ class BlockingSession:
                 timeout=timeout,
                 check=check,
                 on_output=on_output,
+                on_display=on_display,
                 on_input=on_input,
                 filename=filename,
                 argv=argv,

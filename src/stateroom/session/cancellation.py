@@ -94,6 +94,7 @@ class Canceller:
             grace_s = config.cancel_grace_s if attempt == 1 else config.insist_grace_s
         deadline = loop.time() + grace_s
         pause_s = config.cancel_resend_s
+        execution.let_pass()
         while not execution.done.done() and (left_s := deadline - loop.time()) > 0:
             self._request(execution.number, max(attempt, execution.cancel_attempts))
             await asyncio.wait([execution.done], timeout=min(pause_s, left_s))

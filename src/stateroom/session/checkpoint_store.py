@@ -144,7 +144,7 @@ class CheckpointStore:
     def _clean(self, name: str, *, keep: int) -> None:
         """Delete generations over the number to keep, and what dead writers left."""
         kept = self.generations(name)
-        for generation in kept[: len(kept) - keep]:
+        for generation in kept[: max(0, len(kept) - keep)]:
             self._file(name, generation).unlink(missing_ok=True)
         for path in self._folder(name).glob(f"*{TEMPORARY_SUFFIX}"):
             if _is_abandoned(path):

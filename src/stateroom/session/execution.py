@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ExecutionError, NotPlainData
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
+    ClearMessage,
+    DisplayMessage,
     ErrorInfo,
     ErrorMessage,
     ExecuteMessage,
     InputMessage,
     OutputMessage,
+    ProgressMessage,
     ResultMessage,
     ToSession,
 )
 from ..protocol.values import decode_value
+from .displays import Displays
 from .process import ExitReport
+from .stream import MessageStream
 
-__all__ = ["Execution", "ExecutionResult", "MessageStream", "OutputCallback", "error_info"]
+__all__ = ["DisplayCallback", "Execution", "ExecutionResult", "OutputCallback", "Rich", "error_info"]
 
+Rich = DisplayMessage | ClearMessage | ProgressMessage
+"""What a cell shows besides text."""
 OutputCallback = Callable[[OutputMessage], Any]
-
-STREAM_HIGH_WATER = 256
-"""Messages that ``execute`` holds for a slow consumer before the session stops reading."""
+DisplayCallback = Callable[[Rich], Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +44,11 @@ class ExecutionResult:
     has_value: bool = False
     """Whether there is a plain value (None counts as one, if the cell had a last expression)."""
     mime: dict[str, Any] = field(default_factory=dict)
-    """Representations of the value by MIME type."""
+    """Representations of the value by MIME type, if it is not plain data: text as str, pictures as bytes."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What the value says about its representations, by MIME type."""
+    displays: list[DisplayMessage] = field(default_factory=list)
+    """What the cell showed by ``display`` or as figures, in order, as it stood at the end."""
     stdout: str = ""
     stderr: str = ""
     error: ErrorInfo | None = None
@@ -84,6 +92,7 @@ class Execution:
         message: ExecuteMessage,
         *,
         on_output: OutputCallback | None = None,
+        on_display: DisplayCallback | None = None,
         on_input: Callable[[InputMessage], Any] | None = None,
         stream: MessageStream | None = None,
     ) -> None:
@@ -99,9 +108,11 @@ class Execution:
         self.hard_stopped = False
         """Set when the worker is killed because of this execution."""
         self._on_output = on_output
+        self._on_display = on_display
         self._stream = stream
         self._stdout: list[str] = []
         self._stderr: list[str] = []
+        self._displays = Displays()
 
     def __repr__(self) -> str:
         return f"<Execution {self.execution_id} {self.state.name}>"
@@ -110,6 +121,11 @@ class Execution:
     def streams(self) -> bool:
         """Whether somebody consumes the messages, and may answer an input request by its id."""
         return self._stream is not None
+
+    def let_pass(self) -> None:
+        """The cell is asked to end: its reply must not wait for a consumer that has stopped."""
+        if self._stream is not None:
+            self._stream.let_pass()
 
     def renew(self) -> None:
         """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""
@@ -122,11 +138,21 @@ class Execution:
 
     def take_output(self, message: OutputMessage) -> None:
         self.advance(ExecutionEvent.OUTPUT)
-        (self._stdout if message.stream == "stdout" else self._stderr).append(message.data)
-        if self._stream is not None:
+        if self._stream is not None:  # who consumes the messages has the output: it is not kept twice
             self._stream.put(message)
+        else:
+            (self._stdout if message.stream == "stdout" else self._stderr).append(message.data)
         if self._on_output is not None:
             self._on_output(message)
+
+    def take_rich(self, message: Rich) -> None:
+        self.advance(ExecutionEvent.OUTPUT)
+        if self._stream is not None:
+            self._stream.put(message)
+        elif not isinstance(message, ProgressMessage):
+            self._displays.take(message)
+        if self._on_display is not None:
+            self._on_display(message)
 
     def take_input(self, message: InputMessage) -> None:
         self.advance(ExecutionEvent.INPUT)
@@ -135,7 +161,7 @@ class Execution:
 
     def take_result(self, message: ResultMessage) -> None:
         result = self._result(mode=message.mode, duration_s=message.duration_s, notes=message.notes)
-        result.repr_text, result.mime = message.repr, message.mime
+        result.repr_text, result.mime, result.metadata = message.repr, message.mime, message.metadata
         if message.value is not None:
             _decode(message, result)
         self.advance(ExecutionEvent.RESULT)
@@ -143,7 +169,7 @@ class Execution:
 
     def take_error(self, message: ErrorMessage) -> None:
         self.advance(ExecutionEvent.CANCELLED if message.cancelled else ExecutionEvent.ERROR)
-        result = self._result(mode=message.mode, duration_s=message.duration_s)
+        result = self._result(mode=message.mode, duration_s=message.duration_s, notes=message.notes)
         result.error, result.cancelled = message.error, message.cancelled
         if message.cancelled and self.timeout_s is not None:
             result.error = _timed_out(self, message.error.text, "cancelled")
@@ -169,54 +195,9 @@ class Execution:
             execution_id=self.execution_id,
             stdout="".join(self._stdout),
             stderr="".join(self._stderr),
+            displays=self._displays.shown,
             **fields,
         )
-
-
-class MessageStream:
-    """The messages of one execution for ``async for``; a slow consumer pauses the transport."""
-
-    def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
-        self._pause = pause
-        self._resume = resume
-        self._messages: deque[ToSession | None] = deque()
-        self._arrived = asyncio.Event()
-        self._paused = False
-
-    def __repr__(self) -> str:
-        return f"<MessageStream held={len(self._messages)} paused={self._paused}>"
-
-    def put(self, message: ToSession) -> None:
-        self._messages.append(message)
-        self._arrived.set()
-        if len(self._messages) >= STREAM_HIGH_WATER and not self._paused:
-            self._paused = True
-            self._pause()
-
-    def end(self) -> None:
-        self._messages.append(None)
-        self._arrived.set()
-
-    def abandon(self) -> None:
-        """Nobody consumes any more: read on, keep nothing."""
-        self._messages.clear()
-        self._unpause()
-
-    async def __aiter__(self) -> AsyncIterator[ToSession]:
-        while True:
-            while not self._messages:
-                self._unpause()
-                self._arrived.clear()
-                await self._arrived.wait()
-            message = self._messages.popleft()
-            if message is None:
-                return
-            yield message
-
-    def _unpause(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._resume()
 
 
 def _decode(message: ResultMessage, result: ExecutionResult) -> None:

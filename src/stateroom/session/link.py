@@ -1,4 +1,4 @@
-"""One worker from spawn to burial: its process, its transport, and how it ended."""
+"""One worker from Configure to burial: its process, its transport, and how it ended."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class WorkerLink:
     def __init__(
         self,
         config: SessionConfig,
+        process: WorkerProcess,
         *,
         on_message: Callable[[ToSession | ProtocolError], None],
         on_gone: Callable[[ExitReport], None],
@@ -44,7 +45,7 @@ class WorkerLink:
         self.python_version: str | None = None
         self.telemetry: dict[str, float] = {}
         self._heartbeat_at: float | None = None
-        self.process = WorkerProcess.spawn(config)
+        self.process = process
         self._transport = SessionTransport(
             config.max_frame_bytes, on_message=self._receive, on_lost=self._hung_up
         )
@@ -79,7 +80,7 @@ class WorkerLink:
         Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`.
         """
         try:
-            self.process.watch(self._exited, self._loop.add_reader)
+            self.process.watch(self._exited)
             await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
             self._transport.send(settings_message(self.config))
             async with asyncio.timeout(self.config.start_timeout_s):
@@ -150,8 +151,6 @@ class WorkerLink:
 
     def _exited(self) -> None:
         """The process has ended. What it sent before may still be in the transport: read that first."""
-        if self.process.watched_fd is not None:
-            self._loop.remove_reader(self.process.watched_fd)
         self._transport.read_to_end()
         if self._gone.done():
             return

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from ..config import SessionConfig
 from ..errors import WorkerStartError
-from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
-from ..protocol.messages import Stream
+from ..protocol.cancel_page import CANCEL_SIGNAL_NAME
+from .plumbing import Plumbing
 
-__all__ = ["ExitReport", "WorkerProcess"]
-
-SOCKET_BUFFER_BYTES = 1 << 20
+__all__ = ["ExitReport", "Launcher", "OwnedProcess", "SpawnedProcess", "WorkerProcess", "popen_python", "spawn"]
 
 
 class ExitReport:
@@ -47,17 +45,79 @@ class ExitReport:
         return f"worker {self.pid} is gone"
 
 
+class OwnedProcess(Protocol):
+    """The operating system's side of a worker, however it was made. Safe against reuse of its pid."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None:
+        """As of :class:`subprocess.Popen`; None also if nobody can know any more."""
+
+    def send_signal(self, number: int) -> None:
+        """Signal it; nothing happens if it has ended."""
+
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        """Have the running event loop call ``on_exit``, once, when the process has ended."""
+
+    def close(self) -> None:
+        """Give back what is held for it; ``on_exit`` is not called after this."""
+
+
+class SpawnedProcess:
+    """A child of this process."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.pid = popen.pid
+        self.popen = popen
+        self._pidfd: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"<SpawnedProcess pid={self.pid} returncode={self.popen.returncode}>"
+
+    @property
+    def returncode(self) -> int | None:
+        return self.popen.poll()
+
+    def send_signal(self, number: int) -> None:
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        if hasattr(os, "pidfd_open"):
+            self._pidfd = os.pidfd_open(self.pid)
+            self._loop.add_reader(self._pidfd, self._ended, on_exit)
+        else:
+            threading.Thread(target=self._wait, args=(self._loop, on_exit), daemon=True).start()
+
+    def close(self) -> None:
+        if self._pidfd is not None and self._loop is not None:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._pidfd = None
+
+    def _ended(self, on_exit: Callable[[], None]) -> None:
+        self.close()
+        on_exit()
+
+    def _wait(self, loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
+        self.popen.wait()
+        try:
+            loop.call_soon_threadsafe(on_exit)
+        except RuntimeError:
+            pass  # the loop is closed: nobody wants to know
+
+
 class WorkerProcess:
     """One process and the ends of its transport, pipes, cancel page and lifeline that stay here."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], sock: socket.socket, page: CancelPage, fds: dict[str, int]
-    ) -> None:
-        self.popen = popen
-        self.pid = popen.pid
-        self.sock = sock
-        self.page = page
-        self._fds = fds
+    def __init__(self, process: OwnedProcess, plumbing: Plumbing) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.sock = plumbing.sock
+        self._plumbing = plumbing
 
     @classmethod
     def spawn(cls, config: SessionConfig) -> WorkerProcess:
@@ -65,108 +125,72 @@ class WorkerProcess:
 
         Raises :class:`WorkerStartError` if the interpreter cannot be run at all.
         """
-        with contextlib.ExitStack() as on_failure, contextlib.ExitStack() as theirs:
-            sock, their_sock = _socketpair()
-            on_failure.enter_context(sock)
-            theirs.enter_context(their_sock)
-            page = CancelPage.create()
-            on_failure.callback(page.close)
-            out_read, out_write = _pipe(on_failure, theirs)
-            err_read, err_write = _pipe(on_failure, theirs)
-            life_read, life_write = os.pipe()
-            theirs.callback(os.close, life_read)
-            on_failure.callback(os.close, life_write)
-            inherited = [their_sock.fileno(), page.fd, out_read, err_read, life_read]
-            popen = _popen(config, inherited, out_write, err_write)
-            on_failure.pop_all()
-            return cls(popen, sock, page, {"stdout": out_read, "stderr": err_read, "lifeline": life_write})
+        with Plumbing.lay() as plumbing:
+            popen = popen_python(
+                config,
+                ["stateroom.worker", *map(str, plumbing.inherited)],
+                pass_fds=plumbing.inherited,
+                stdout=plumbing.stdout,
+                stderr=plumbing.stderr,
+            )
+            return cls(SpawnedProcess(popen), plumbing)
 
     def __repr__(self) -> str:
-        return f"<WorkerProcess pid={self.pid} returncode={self.popen.returncode}>"
+        return f"<WorkerProcess {self.process!r}>"
 
     def request_cancel(self, number: int, attempt: int) -> None:
         """Name the execution in the page and signal the worker; harmless if it is not running."""
-        self.page.write(number, attempt)
-        self._signal(getattr(signal, CANCEL_SIGNAL_NAME))
+        self._plumbing.page.write(number, attempt)
+        self.process.send_signal(getattr(signal, CANCEL_SIGNAL_NAME))
 
     def kill(self) -> None:
         """SIGKILL."""
-        self._signal(signal.SIGKILL)
+        self.process.send_signal(signal.SIGKILL)
 
-    def watch(
-        self, on_exit: Callable[[], None], add_reader: Callable[[int, Callable[[], None]], None]
-    ) -> None:
-        """Call ``on_exit`` when the process has ended.
-
-        With a pidfd (Linux) as a reader of the event loop, elsewhere from a thread that waits.
-        """
-        if hasattr(os, "pidfd_open"):
-            self._fds["pidfd"] = os.pidfd_open(self.pid)
-            add_reader(self._fds["pidfd"], on_exit)
-        else:
-            threading.Thread(target=self._wait, args=(on_exit,), daemon=True).start()
-
-    @property
-    def watched_fd(self) -> int | None:
-        """The descriptor that ``watch`` gave to ``add_reader``, to be removed before ``close``."""
-        return self._fds.get("pidfd")
+    def watch(self, on_exit: Callable[[], None]) -> None:
+        """Call ``on_exit`` when the process has ended."""
+        self.process.watch(on_exit)
 
     def report(self) -> ExitReport:
         """How it ended, as far as that is known."""
-        return ExitReport(self.pid, self.popen.poll())
+        return ExitReport(self.pid, self.process.returncode)
 
     def leftover(self, stream: str) -> bytes:
         """What a dead worker has written to descriptor 1 or 2 and not read back itself."""
-        parts, fd = [], self._fds.get(stream)
+        parts, fd = [], self._plumbing.pipes.get(stream)
         while fd is not None and select.select([fd], [], [], 0)[0] and (data := os.read(fd, 1 << 16)):
             parts.append(data)
         return b"".join(parts)
 
     def close(self) -> None:
         """Give all descriptors back, and with the lifeline the process its end."""
-        self.sock.close()
-        self.page.close()
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
-
-    def _signal(self, number: int) -> None:
-        if self.popen.poll() is None:
-            self.popen.send_signal(number)
-
-    def _wait(self, on_exit: Callable[[], None]) -> None:
-        self.popen.wait()
-        on_exit()
+        self.process.close()
+        self._plumbing.close()
 
 
-def _socketpair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    for sock in (ours, theirs):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
-    ours.setblocking(False)
-    return ours, theirs
+Launcher = Callable[[SessionConfig], Awaitable[WorkerProcess]]
+"""Makes a worker that waits for its settings on the transport; raises :class:`WorkerStartError`."""
 
 
-def _pipe(on_failure: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[int, int]:
-    """A pipe of which both sides keep the read end: the session reads what a dead worker left."""
-    read, write = os.pipe()
-    on_failure.callback(os.close, read)
-    theirs.callback(os.close, write)
-    return read, write
+async def spawn(config: SessionConfig) -> WorkerProcess:
+    """The plain launcher: a new interpreter."""
+    return WorkerProcess.spawn(config)
 
 
-def _popen(config: SessionConfig, inherited: list[int], stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def popen_python(
+    config: SessionConfig, module: Sequence[str], *, pass_fds: Sequence[int], stdout: int, stderr: int
+) -> subprocess.Popen[bytes]:
+    """Run a module, with arguments, by the interpreter and in the surroundings of the settings."""
     python = config.python or sys.executable
     # -P: a module in the working folder must not replace one that the worker needs.
     # -u: what C code prints must not wait in a buffer of the C library.
-    command = [python, "-P", "-u", "-m", "stateroom.worker", *map(str, inherited)]
     try:
         return subprocess.Popen(
-            command,
+            [python, "-P", "-u", "-m", *module],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            pass_fds=inherited,
+            pass_fds=pass_fds,
             cwd=config.cwd,
             env=config.env,
             start_new_session=True,

@@ -7,17 +7,20 @@ from typing import Any
 
 from ..errors import ProtocolError, UnexpectedMessage
 from ..protocol.messages import (
+    ClearMessage,
+    DisplayMessage,
     ErrorMessage,
     FaultMessage,
     HeartbeatMessage,
     InputMessage,
     OutputMessage,
+    ProgressMessage,
     ReadyMessage,
     ResultMessage,
     ToSession,
     WarningMessage,
 )
-from .execution import Execution
+from .execution import Execution, Rich
 
 __all__ = ["Router"]
 
@@ -26,7 +29,7 @@ class Router:
     """Hands messages to the execution they belong to, everything else to ``on_control``.
 
     A message that breaks the protocol goes to ``on_violation``; the session then gives the worker up.
-    Late output of an execution that has ended goes to ``on_late_output``.
+    Late output of an execution that has ended goes to ``on_late_output`` and ``on_late_display``.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Router:
         on_input: Callable[[InputMessage, Execution | None], None],
         on_finished: Callable[[Execution], None],
         on_late_output: Callable[[OutputMessage], None],
+        on_late_display: Callable[[Rich], None],
         on_violation: Callable[[ProtocolError], None],
     ) -> None:
         self.running: Execution | None = None
@@ -44,6 +48,7 @@ class Router:
         self._on_input = on_input
         self._on_finished = on_finished
         self._on_late_output = on_late_output
+        self._on_late_display = on_late_display
         self._on_violation = on_violation
 
     def __repr__(self) -> str:
@@ -62,6 +67,8 @@ class Router:
     def _route(self, message: ToSession) -> None:
         if isinstance(message, OutputMessage):
             self._route_output(message)
+        elif isinstance(message, DisplayMessage | ClearMessage | ProgressMessage):
+            self._route_rich(message)
         elif isinstance(message, ResultMessage):
             self._finish(message, Execution.take_result)
         elif isinstance(message, ErrorMessage):
@@ -79,6 +86,13 @@ class Router:
             self._on_late_output(message)
         else:
             execution.take_output(message)
+
+    def _route_rich(self, message: Rich) -> None:
+        execution = self._owner(message.execution_id)
+        if execution is None:
+            self._on_late_display(message)
+        else:
+            execution.take_rich(message)
 
     def _owner(self, execution_id: str | None) -> Execution | None:
         running = self.running

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self
 
 import msgspec
@@ -23,12 +23,20 @@ from ..protocol.messages import (
     ToSession,
 )
 from .cancellation import Canceller, CancelOutcome
-from .execution import Execution, ExecutionResult, MessageStream, OutputCallback, error_info, stopped_error
+from .execution import (
+    DisplayCallback,
+    Execution,
+    ExecutionResult,
+    OutputCallback,
+    error_info,
+    stopped_error,
+)
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .link import WorkerLink
-from .process import ExitReport
+from .process import ExitReport, Launcher, spawn
 from .router import Router
+from .stream import MessageStream
 
 __all__ = ["Session"]
 
@@ -43,10 +51,17 @@ class Session:
     :class:`~stateroom.config.EngineConfig`, as keywords; or a whole ``config``.
     """
 
-    def __init__(self, config: SessionConfig | None = None, **settings: Any) -> None:
-        self.config = config if config is not None else _load(settings)
+    def __init__(
+        self, config: SessionConfig | None = None, *, launcher: Launcher = spawn, **settings: Any
+    ) -> None:
+        self.config = config if config is not None else load_config(settings)
+        self.on_worker_lost: Callable[[ExitReport], object] = _ignore
+        """Called when the worker has ended without having been told to."""
         self.on_late_output: OutputCallback = _ignore
         """Called with output of executions that have ended, and of none."""
+        self.on_late_display: DisplayCallback = _ignore
+        """The same for displays, their clearing, and progress."""
+        self._launcher = launcher
         self._state = SessionState.NEW
         self._link: WorkerLink | None = None
         self._inputs = InputDesk(self._send_if_alive, self._run_beside)
@@ -56,6 +71,7 @@ class Session:
             on_input=self._inputs.take,
             on_finished=self._finished,
             on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108 - it can be replaced
+            on_late_display=lambda message: self.on_late_display(message),
             on_violation=self._violated,
         )
         self._queue: deque[Execution] = deque()
@@ -87,6 +103,7 @@ class Session:
         timeout: float | None = None,  # noqa: ASYNC109 - it does not cancel the caller, but the cell
         check: bool = False,
         on_output: OutputCallback | None = None,
+        on_display: DisplayCallback | None = None,
         on_input: InputCallback | None = None,
         queue: bool = True,
         execution_id: str | None = None,
@@ -96,15 +113,16 @@ class Session:
         """Run a cell and return what became of it; with ``check``, raise ExecutionError if it failed.
 
         ``timeout`` (seconds) cancels the cell; one that does not end is killed with its worker.
-        ``on_output`` is called with each :class:`OutputMessage` as it comes, ``on_input`` with each
-        :class:`InputMessage` for the answer (a string, or an awaitable of one; EOFError for none).
+        ``on_output`` is called with each :class:`OutputMessage` as it comes, ``on_display`` with each
+        :class:`DisplayMessage`, :class:`ClearMessage` and :class:`ProgressMessage`, ``on_input`` with
+        each :class:`InputMessage` for the answer (a string, or an awaitable of one; EOFError for none).
         While another cell runs, this one waits; with ``queue=False``, it raises :class:`Busy`. With
         ``filename`` and ``argv`` the cell finds what a script finds.
 
         A cancelled caller cancels its cell. Raises :class:`SessionClosed` or :class:`SessionBroken`.
         """
         message = self._execute_message(code, execution_id, filename, argv)
-        execution = Execution(message, on_output=on_output, on_input=on_input)
+        execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
         self._submit(execution, queue=queue)
         timer = self._limit(execution, timeout) if timeout is not None else None
         try:
@@ -130,7 +148,7 @@ class Session:
 
         A consumer that is slow slows the cell's output down. One that stops early cancels the cell.
         """
-        stream = MessageStream(self._pause, self._resume)
+        stream = MessageStream(self._pause, self._resume, max_outbox_bytes=self.config.max_outbox_bytes)
         message = self._execute_message(code, execution_id, None, None)
         execution = Execution(message, on_input=on_input, stream=stream)
         self._submit(execution, queue=queue)
@@ -165,6 +183,11 @@ class Session:
         Raises :class:`InputRefused` if that request is not open.
         """
         self._inputs.respond(input_id, text)
+
+    @property
+    def state(self) -> str:
+        """What ``info.state`` says, without the cost of the rest."""
+        return self._state.name.lower()
 
     @property
     def info(self) -> SessionInfo:
@@ -235,7 +258,7 @@ class Session:
     async def _start_worker(self) -> None:
         self._violation = None
         try:
-            self._link = link = WorkerLink(self.config, on_message=self._router.deliver, on_gone=self._lost)
+            self._link = link = await self._launch()
             await link.start()
             self._check_starting(link)
         except BaseException:
@@ -245,6 +268,14 @@ class Session:
             raise
         self._advance(SessionEvent.READY)
         self._send_next()
+
+    async def _launch(self) -> WorkerLink:
+        process = await self._launcher(self.config)
+        if self._state not in (SessionState.STARTING, SessionState.RESTARTING):
+            process.kill()
+            process.close()
+            raise SessionClosed("the session was closed while its worker was made")
+        return WorkerLink(self.config, process, on_message=self._router.deliver, on_gone=self._lost)
 
     def _check_starting(self, link: WorkerLink) -> None:
         if self._link is not link:
@@ -265,6 +296,7 @@ class Session:
         if self._state in (SessionState.IDLE, SessionState.BUSY):
             self._advance(SessionEvent.WORKER_LOST)
             self._fail_queue(SessionBroken(f"{report}; call restart() for a new worker"))
+            self.on_worker_lost(report)
 
     def _give_up(self, execution: Execution, report: ExitReport) -> None:
         """End an execution whose worker is gone, with the worker's last words."""
@@ -414,7 +446,7 @@ class Session:
             self._link.resume()
 
 
-def _load(settings: dict[str, Any]) -> SessionConfig:
+def load_config(settings: dict[str, Any]) -> SessionConfig:
     """Split keywords between the two settings classes."""
     names = {field.name for field in msgspec.structs.fields(SessionConfig)}
     own = {name: value for name, value in settings.items() if name in names}
@@ -424,5 +456,5 @@ def _load(settings: dict[str, Any]) -> SessionConfig:
     return config
 
 
-def _ignore(_message: OutputMessage) -> None:
+def _ignore(_what: object) -> None:
     pass

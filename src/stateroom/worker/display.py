@@ -8,8 +8,9 @@ from ..config import EngineConfig
 from ..errors import FrameTooLarge, NotPlainData
 from ..protocol.framing import Buffer
 from ..protocol.values import encode_value
+from .mime import Bundle
 
-__all__ = ["Shown", "call_repr", "show"]
+__all__ = ["Shown", "call_repr", "describe", "show"]
 
 REPR_BELOW_BYTES = 1 << 16
 """The session makes the repr of larger plain values itself, rather than receive them twice."""
@@ -22,17 +23,32 @@ class Shown(NamedTuple):
     buffers: list[Buffer] = []
     repr: str | None = None
     notes: list[str] = []
+    mime: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
 
 
 def show(value: Any, config: EngineConfig) -> Shown:
-    """Encode what can be encoded and describe the rest. User code (``__repr__``) may run in here."""
+    """Encode what can be encoded and describe the rest. User code (``_repr_html_``, …) may run in here."""
     if value is None:
         return Shown()
     notes: list[str] = []
     encoded, buffers = _encode(value, config.max_value_bytes, notes)
     if encoded is not None and len(encoded) + sum(map(len, buffers)) > REPR_BELOW_BYTES:
         return Shown(encoded, buffers, None, notes)
+    if encoded is None:
+        bundle = Bundle(config, notes)
+        text = describe(value, bundle, config)
+        return Shown(None, [], text, notes, bundle.data, bundle.metadata)
     return Shown(encoded, buffers, _repr(value, config.max_repr_chars, notes), notes)
+
+
+def describe(value: Any, bundle: Bundle, config: EngineConfig) -> str | None:
+    """Fill the bundle with all representations of a value, plain text included; return its ``repr``."""
+    text = _repr(value, config.max_repr_chars, bundle.notes)
+    bundle.describe(value)
+    if text is not None and "text/plain" not in bundle.data:
+        bundle.add("text/plain", text)
+    return text
 
 
 def call_repr(value: Any) -> str:

@@ -44,6 +44,7 @@ class Handover:
         loop: MovableEventLoop,
         *,
         on_loop_exit: Callable[[BaseException], None],
+        before_leaving: Callable[[], None] = lambda: None,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = loop
@@ -52,6 +53,7 @@ class Handover:
         self.takeovers = 0
         self.desk = LoanDesk(loop)
         self._on_loop_exit = on_loop_exit
+        self._before_leaving = before_leaving
         self._prepare_thread = prepare_thread
         self._lock = threading.Lock()
         self._go = _closed_gate()
@@ -135,6 +137,7 @@ class Handover:
             self._go.acquire()
             if self._closing:
                 return
+            self._before_leaving()
             while not self._called_home:  # a callback of the user's may stop the loop as well
                 self._run()
             self._parked = True

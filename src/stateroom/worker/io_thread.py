@@ -1,4 +1,4 @@
-"""The worker's i/o thread: the only reader of the transport and, when no cell drains them, of the pipes.
+"""The worker's i/o thread: reads the transport while a cell runs, and the pipes when no cell drains them.
 
 It never runs user code. Besides reading it keeps the worker's time: it has the companion take
 the loop over from a cell that takes long, sends gathered output that is due, and heartbeats.
@@ -6,22 +6,22 @@ the loop over from a cell that takes long, sends gathered output that is due, an
 
 from __future__ import annotations
 
-import os
 import select
-import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..errors import ProtocolError
-from ..protocol.framing import FrameReader
 from .outbox import Outbox
 from .output import Output
+from .pollset import make_poll_set
+from .receiver import Receiver
 
 __all__ = ["IoThread", "Watch"]
 
 BUSY_RETRY_S = 0.005
+READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 class Watch(Protocol):
@@ -35,102 +35,83 @@ class Watch(Protocol):
 
 
 class IoThread:
-    """Waits for the transport, the pipes, a wake-up and the clock, all in one ``poll``."""
+    """Waits for the transport, the pipes, a wake-up and the clock, all at once."""
 
     def __init__(
         self,
-        sock: socket.socket,
-        reader: FrameReader[Any],
+        receiver: Receiver,
         outbox: Outbox,
         output: Output,
         *,
-        handle: Callable[[Any], None],
         on_end: Callable[[], None],
         prepare_thread: Callable[[], None],
     ) -> None:
         self.watches: list[Watch] = []
-        self._sock = sock
-        self._reader = reader
+        self._receiver = receiver
+        self._sock = receiver.sock.fileno()
         self._outbox = outbox
         self._output = output
-        self._handle = handle
         self._on_end = on_end
         self._prepare_thread = prepare_thread
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        self._output_is_held = False
+        """Another thread was found to be sending output: no use to look at the pipes for a moment."""
+        self._set = make_poll_set()
         self._thread = threading.Thread(target=self._run, name="stateroom-io", daemon=True)
+        receiver.watch_in_io_thread = self._watch_transport
         outbox.wake = output.arm = self.wake
 
     def __repr__(self) -> str:
         return f"<IoThread alive={self._thread.is_alive()} watches={self.watches!r}>"
 
     def start(self) -> None:
+        self._watch_transport(True)
         self._thread.start()
 
     def wake(self) -> None:
         """From any thread: look at the world again."""
         if threading.current_thread() is not self._thread:
-            try:
-                os.write(self._wake_write, b"\0")
-            except BlockingIOError:
-                pass  # it has enough wake-ups to read
+            self._set.wake()
+
+    def _watch_transport(self, readable: bool) -> None:
+        self._set.set(self._sock, readable=readable)
 
     def _run(self) -> None:
         self._prepare_thread()
         try:
-            while self._turn():
-                pass
+            while True:
+                self._turn()
         finally:
-            self._on_end()  # also when this thread fails: a worker that nobody can reach must not live on
+            self._on_end()  # a worker that nobody can reach must not live on
 
-    def _turn(self) -> bool:
-        """Wait once and do what is to be done; False at the end of the transport."""
-        ready = self._wait()
-        if self._wake_read in ready:
-            os.read(self._wake_read, 4096)
-        if ready.get(self._sock.fileno(), 0) & select.POLLOUT:
+    def _turn(self) -> None:
+        """Wait once and do what is to be done."""
+        ready = self._set.wait(self._prepare_wait())
+        events = ready.pop(self._sock, 0)
+        if events & select.POLLOUT:
             self._outbox.pump()
         now = time.monotonic()
-        if not ready.keys().isdisjoint(self._output.pipes) or (self._output.flush_at or now + 1) <= now:
+        if ready or (self._output.flush_at or now + 1) <= now:
             self._output_is_held = not self._output.try_drain(pipes=True)
         for watch in self.watches:
             if watch.next_look(now) == 0:
                 watch.look(now)
-        events = ready.get(self._sock.fileno(), 0)
-        return not events & (select.POLLIN | select.POLLHUP | select.POLLERR) or self._receive()
+        if events & READABLE:
+            self._receiver.receive()
 
-    _output_is_held = False
-    """Whether another thread was found to be sending output: no use to look at the pipes then."""
-
-    def _wait(self) -> dict[int, int]:
-        poll = select.poll()
+    def _prepare_wait(self) -> float | None:
+        """Say what is to be waited for; the longest time to wait."""
         backlog = self._outbox.pending_bytes
-        poll.register(self._sock, select.POLLIN | (select.POLLOUT if backlog else 0))
-        poll.register(self._wake_read, select.POLLIN)
         held, self._output_is_held = self._output_is_held, False
-        if not held and backlog <= self._outbox.max_bytes:
-            for fd in list(self._output.pipes):
-                poll.register(fd, select.POLLIN)
+        self._set.set(self._sock, writable=backlog > 0)
+        for fd in self._output.all_pipes:
+            self._set.set(fd, readable=fd in self._output.pipes and not held and backlog <= self._outbox.max_bytes)
         now = time.monotonic()
         waits = [wait for watch in self.watches if (wait := watch.next_look(now)) is not None]
         if held:
             waits.append(BUSY_RETRY_S)
         elif self._output.flush_at is not None:
             waits.append(max(0.0, self._output.flush_at - now))
-        return dict(poll.poll(min(waits) * 1000 if waits else None))
-
-    def _receive(self) -> bool:
-        try:
-            count = self._sock.recv_into(self._reader.get_buffer(), 0, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        if not count:
-            return False
-        for item in self._reader.received(count):
-            self._handle(item)
-        return True
+        return min(waits) if waits else None
 
 
 def describe_fault(error: ProtocolError) -> str:

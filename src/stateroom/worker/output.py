@@ -19,8 +19,9 @@ from typing import Any
 from ..protocol.messages import OutputMessage, Stream
 from .origin import current_origin
 from .outbox import Outbox
+from .output_limit import OutputLimit, whole_characters
 
-__all__ = ["Output"]
+__all__ = ["Output", "TextStream"]
 
 BATCH_BYTES = 1 << 16
 BATCH_INTERVAL_S = 0.002
@@ -31,7 +32,7 @@ PIPE_READ_BYTES = 1 << 16
 class Output:
     """Takes output from every source, tags it with its execution, and sends it in order."""
 
-    def __init__(self, outbox: Outbox, pipes: dict[int, Stream]) -> None:
+    def __init__(self, outbox: Outbox, pipes: dict[int, Stream], limit: OutputLimit) -> None:
         self.running: str | None = None
         """The execution to which output of unknown origin belongs."""
         self.flush_at: float | None = None
@@ -39,7 +40,10 @@ class Output:
         self.arm: Callable[[], None] = lambda: None
         """Called when a batch begins to wait, from the thread that writes."""
         self._outbox = outbox
-        self.pipes = pipes
+        self._limit = limit
+        self.pipes = dict(pipes)
+        """Descriptors to read, with their streams; less those that user code has closed."""
+        self.all_pipes = tuple(pipes)
         self._poll = select.poll()
         for fd in pipes:
             os.set_blocking(fd, False)
@@ -56,9 +60,19 @@ class Output:
     def __repr__(self) -> str:
         return f"<Output running={self.running} gathered_bytes={self._size}>"
 
+    def begin(self, execution_id: str) -> None:
+        """A new cell, which has all of the limit to itself."""
+        self.running = execution_id
+        self._limit.begin()
+
+    def end(self) -> list[str]:
+        """The cell has ended; notes on what of its output is missing."""
+        self.running = None
+        return self._limit.notes()
+
     def stream(self, name: Stream) -> io.TextIOWrapper:
         """A text stream like the interpreter's own on a terminal: passes on what ends a line."""
-        text = _TextStream(
+        text = TextStream(
             _ByteStream(self, name), encoding="utf-8", errors="backslashreplace", line_buffering=True
         )
         text.output = self
@@ -125,7 +139,11 @@ class Output:
         if not keep_batching:
             self._sent_at = 0.0
 
-    def _send(self, stream: Stream, origin: str | None, data: bytes | memoryview) -> None:
+    def _send(self, stream: Stream, origin: str | None, data: bytes) -> None:
+        if origin is not None and origin == self.running:
+            data = self._limit.admit(data)
+            if not data:
+                return
         message = OutputMessage(stream=stream, execution_id=origin)
         if len(data) <= CHUNK_BYTES:
             self._outbox.send(message, data)
@@ -160,7 +178,7 @@ class Output:
                     self._send(stream, self.running, data[:size])
 
 
-class _TextStream(io.TextIOWrapper):
+class TextStream(io.TextIOWrapper):
     """``sys.stdout`` or ``sys.stderr``.
 
     At the end of a line only the buffer below is flushed, so ``flush`` is what user code calls itself,
@@ -172,6 +190,10 @@ class _TextStream(io.TextIOWrapper):
     def flush(self) -> None:
         super().flush()
         self.output.flush()
+
+    def end_line(self) -> None:
+        """Pass on what has not ended its line, to be sent with the rest."""
+        super().flush()
 
 
 class _ByteStream(io.BufferedIOBase):
@@ -197,17 +219,6 @@ class _ByteStream(io.BufferedIOBase):
 
     def fileno(self) -> int:
         return 1 if self._stream == "stdout" else 2
-
-
-def whole_characters(data: bytes | memoryview) -> int:
-    """How many leading bytes do not end inside a UTF-8 character; all, if it is not UTF-8."""
-    size = len(data)
-    for back in range(1, min(4, size + 1)):
-        byte = data[size - back]
-        if byte & 0xC0 != 0x80:  # not a continuation byte: the start of the last character
-            need = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-            return size if need <= back else size - back
-    return size
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -12,25 +12,38 @@ from .handover import Handover, Place
 
 __all__ = ["HeartbeatWatch", "TakeoverWatch"]
 
+LINGER_S = 0.1
+"""How long after a cell has begun the i/o thread looks every few ms: to wake it for each would cost more."""
+
 
 class TakeoverWatch:
     """Has the companion run the loop when a synchronous cell holds it still for too long."""
 
-    def __init__(self, handover: Handover, after_s: float) -> None:
+    def __init__(self, handover: Handover, after_s: float, wake: Callable[[], None]) -> None:
         self.after_s = after_s
-        self.armed = False
-        """Set when an execution has been handed to the main thread, which may make the loop stand still."""
         self._handover = handover
+        self._wake = wake
+        self._looking = False
+        self._begun = 0.0
 
     def __repr__(self) -> str:
-        return f"<TakeoverWatch armed={self.armed} {self._handover!r}>"
+        return f"<TakeoverWatch looking={self._looking} {self._handover!r}>"
+
+    def cell_begins(self) -> None:
+        """From the main thread. Wakes the i/o thread only if it has stopped looking some time ago."""
+        self._begun = time.monotonic()
+        if not self._looking:
+            self._looking = True
+            self._wake()
 
     def next_look(self, now: float) -> float | None:
-        if not self.armed:
-            return None
         if self._handover.place is Place.STILL:
             return max(0.0, self._handover.still_since + self.after_s - now)
-        return self.after_s
+        if not self._looking:
+            return None
+        self._looking = False  # first, and only then see whether a cell has begun meanwhile
+        self._looking = now - self._begun < LINGER_S
+        return self.after_s if self._looking else None
 
     def look(self, now: float) -> None:
         self._handover.take_over()

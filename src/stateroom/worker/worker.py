@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextvars
 import os
 import socket
 import sys
 import time
 from collections import deque
+from threading import get_ident
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -45,13 +47,20 @@ from .io_thread import IoThread, describe_fault
 from .loop_errors import LoopErrors
 from .origin import follow_threads, origin_of_cell
 from .outbox import Outbox
-from .output import Output
+from .output import Output, TextStream
+from .output_limit import OutputLimit
+from .publisher import Publisher
+from .receiver import Receiver
+from .user_code import call_user_code
+from .user_display import display
 from .watches import HeartbeatWatch, TakeoverWatch
 
 __all__ = ["Endpoints", "SubprocessWorker"]
 
 TASKS_GRACE_S = 0.5
 """At the end of the worker: for background tasks to clean up."""
+MATPLOTLIB_BACKEND = f"module://{__package__}.figures"
+"""Chosen for the user unless the environment names another one."""
 SWITCH_INTERVAL_S = 0.0005
 """How long a busy thread may keep the i/o thread and the companion waiting."""
 
@@ -82,45 +91,59 @@ class SubprocessWorker:
         self.outbox = Outbox(
             endpoints.sock, FrameWriter(settings.max_frame_bytes), max_bytes=settings.max_outbox_bytes
         )
-        self.output = Output(self.outbox, endpoints.pipes)
+        limit = OutputLimit(settings.engine.max_output_bytes, settings.engine.max_output_lines)
+        self.output = Output(self.outbox, endpoints.pipes, limit)
         self.input = InputBroker(self.outbox.send, self._flush_output, timeout_s=settings.input_timeout_s)
+        self.publisher = Publisher(self.outbox, self._flush_output, settings.engine)
         self.interrupts = Interrupts(
             endpoints.page,
             waits=[
                 wait_for_answer,
                 call_repr,
+                call_user_code,
                 Outbox.wait_for_room,
                 Handover.wait_for_loop,
                 Handover.wait_elsewhere,
             ],
         )
         self.loop_errors = LoopErrors(self.loop)
-        self.handover = Handover(
-            self.loop, on_loop_exit=self.loop_errors.left_loop, prepare_thread=Interrupts.block_here
+        self.receiver = Receiver(
+            endpoints.sock, reader, self.loop, handle=self.handle, on_end=self._transport_ended
         )
-        self.cells = CellRunner(self.executor, self.handover, self.interrupts, self.context)
-        self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s)
+        self.handover = Handover(
+            self.loop,
+            on_loop_exit=self.loop_errors.left_loop,
+            before_leaving=self.receiver.leave_loop,
+            prepare_thread=Interrupts.block_here,
+        )
+        self.cells = CellRunner(
+            self.executor,
+            self.handover,
+            self.interrupts,
+            self.context,
+            before_loop=self.receiver.leave_loop,
+        )
         self.io = IoThread(
-            endpoints.sock,
-            reader,
+            self.receiver,
             self.outbox,
             self.output,
-            handle=self.handle,
             on_end=self._transport_ended,
             prepare_thread=Interrupts.block_here,
         )
+        self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s, self.io.wake)
         self._inbox: deque[ExecuteMessage | ShutdownMessage] = deque()
         self._current: ExecuteMessage | None = None
         self._pid = os.getpid()
+        self._main_thread = get_ident()
 
     def __repr__(self) -> str:
         running = self._current and self._current.execution_id
         return f"<SubprocessWorker running={running} waiting={len(self._inbox)} {self.handover!r}>"
 
-    # The i/o thread
+    # Whichever thread reads
 
     def handle(self, item: ToWorker | ProtocolError) -> None:
-        """Take one message, in the i/o thread."""
+        """Take one message, in the thread that read it."""
         if isinstance(item, ProtocolError):
             self.outbox.send(FaultMessage(reason=describe_fault(item)))
         elif isinstance(item, ExecuteMessage):
@@ -144,12 +167,14 @@ class SubprocessWorker:
             self.outbox.send(ErrorMessage(execution_id=message.execution_id, error=error, busy=True))
             return
         self._current = message
-        self.takeover_watch.armed = True
         self._enqueue(message)
 
     def _enqueue(self, message: ExecuteMessage | ShutdownMessage) -> None:
         self._inbox.append(message)
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        if get_ident() == self._main_thread:
+            self.loop.stop()
+        else:
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def _transport_ended(self) -> None:
         """The session is gone, or this thread has failed: nobody can be served any more."""
@@ -182,6 +207,9 @@ class SubprocessWorker:
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
         sys.stdin = self.input.stdin()
         self.input.install()
+        self.publisher.install()
+        builtins.display = display  # type: ignore[attr-defined]
+        os.environ.setdefault("MPLBACKEND", MATPLOTLIB_BACKEND)
         follow_threads()
         asyncio.set_event_loop(self.loop)
         self.loop_errors.install()
@@ -213,6 +241,7 @@ class SubprocessWorker:
         self.output.forget_after_fork()
         self.outbox.forget_after_fork()
         self.input.forget_after_fork()
+        self.publisher.forget_after_fork()
 
     def _next(self) -> ExecuteMessage | ShutdownMessage:
         """Run the loop until there is something to do."""
@@ -230,11 +259,16 @@ class SubprocessWorker:
                 continue
             if self._inbox:
                 return self._inbox.popleft()
+            self.receiver.read_in_loop()
             self.handover.run_at_home()
+            self.receiver.read_in_io_thread()
 
     def _serve_cell(self, message: ExecuteMessage) -> None:
-        self.output.running = self.input.running = message.execution_id
+        self.output.begin(message.execution_id)
+        self.publisher.begin(message.execution_id)
+        self.input.running = message.execution_id
         self.context.run(origin_of_cell.set, message.execution_id)
+        self.takeover_watch.cell_begins()
         reopen_stdin(self.input)
         if message.argv is not None:
             self._become_script(message)
@@ -259,11 +293,13 @@ class SubprocessWorker:
             cell = self.executor.prepare(message.code, message.filename)
             plan = self.executor.plan(cell)
             mode = plan.mode
-            target = Target(message.number, plan.codes | {call_repr.__code__}, in_loop=cell.is_coroutine)
+            codes = plan.codes | {call_repr.__code__, call_user_code.__code__}
+            target = Target(message.number, codes, in_loop=cell.is_coroutine)
             self.interrupts.aim(target)
             value = self.cells.run(plan, target)
             self.executor.record(value)
             shown = show(value, self.executor.config)
+            self.publisher.send_figures()
         except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
             duration_s = time.perf_counter() - started
             cancelled = isinstance(error, asyncio.CancelledError) and self.interrupts.wanted(message.number)
@@ -271,8 +307,17 @@ class SubprocessWorker:
                 note_cancel(error, f"the session, request {self.interrupts.page.read()[1]}")
             failure = _failure(error, mode, duration_s, self.executor.config.max_error_chars)
             failure.cancelled = cancelled
+            if not cancelled:
+                self._send_figures_of_failure()
             return failure, []
         return _success(message, mode, time.perf_counter() - started, shown), shown.buffers
+
+    def _send_figures_of_failure(self) -> None:
+        """A cell that failed has drawn something all the same; a cancel that comes now ends only this."""
+        try:
+            self.publisher.send_figures()
+        except asyncio.CancelledError:
+            pass
 
     def _flush_output(self) -> None:
         _flush_streams()
@@ -285,9 +330,10 @@ class SubprocessWorker:
         reply.execution_id = message.execution_id
         self.interrupts.aim(None)
         self._flush_output()
-        self.takeover_watch.armed = False
         self._current = None
-        self.output.running = self.input.running = None
+        reply.notes = [*reply.notes, *self.output.end(), *self.publisher.end()]
+        self.input.running = None
+        self.receiver.watch_in_io_thread(False)  # before the session can send the next cell
         try:
             self.outbox.send(reply, buffers or None)
         except FrameTooLarge as error:
@@ -305,7 +351,10 @@ def _flush_streams() -> None:
     """Pass on what the cell wrote without an end of line, to whatever its streams are now."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if isinstance(stream, TextStream):
+                stream.end_line()
+            else:
+                stream.flush()
         except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
             pass
 
@@ -324,6 +373,8 @@ def _success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, sh
         duration_s=duration_s,
         value=shown.value,
         repr=shown.repr,
+        mime=shown.mime,
+        metadata=shown.metadata,
         notes=shown.notes,
     )
 

@@ -13,9 +13,11 @@ from typing import Any, NewType
 import cloudpickle
 from cloudpickle.cloudpickle import _should_pickle_by_reference
 
+from ...engine.sources import SourceCache
 from . import rebuild
 from .live import LiveObjects
 from .reasons import Unpicklable
+from .sources import KeptSources
 from .stream import Stream
 
 __all__ = ["NamespacePickler"]
@@ -35,11 +37,12 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     - a ``memoryview`` stays one.
     """
 
-    def __init__(self, sink: Stream, live: LiveObjects) -> None:
+    def __init__(self, sink: Stream, live: LiveObjects, sources: SourceCache | None = None) -> None:
         super().__init__(sink, protocol=5, buffer_callback=sink.take_buffer)
         self.memo = live.pickler_memo()
         self.modules: set[str] = set()
         """Top-level names of the modules that the pickles refer to."""
+        self.sources = KeptSources(sources)
         self.last: Any = None
         """What was reduced last: if pickling fails, the object that it failed at."""
         self._check_limits = sink.check_limits
@@ -75,7 +78,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         return rebuild.make_cell, (), value, None, None, rebuild.set_cell
 
     def _reduce_code(self, code: CodeType) -> Any:
-        return rebuild.load_code, (marshal.dumps(code),)
+        return rebuild.load_code, (marshal.dumps(self.sources.rename(code)),)
 
     def _refuse(self, obj: Any) -> Any:
         raise Unpicklable(obj)
@@ -117,7 +120,10 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_class(self, cls: type) -> Any:
         self._note_module(cls.__module__)
         reduction = super().reducer_override(cls)
-        return _untracked(reduction) if cls.__module__ == "__main__" else reduction
+        if cls.__module__ != "__main__":
+            return reduction
+        self.sources.keep_class(cls)
+        return _as_new(cls, reduction)
 
     def _note_module(self, name: object) -> None:
         if isinstance(name, str):
@@ -180,9 +186,13 @@ def _slots(function: FunctionType) -> dict[str, Any]:
     return slots
 
 
-def _untracked(reduction: Any) -> Any:
-    """The reduction of a class by value, without the mark by which cloudpickle finds an existing class."""
-    if not isinstance(reduction, tuple) or reduction[2:3] == ():
+def _as_new(cls: type, reduction: Any) -> Any:
+    """What cloudpickle makes of a class, without the mark by which it finds an existing class again.
+
+    And with the qualified name, which cloudpickle leaves out.
+    """
+    if not isinstance(reduction, tuple) or len(reduction) < 3:
         return reduction
-    function, (*arguments, _tracker_id, extra), *rest = reduction
-    return function, (*arguments, None, extra), *rest
+    function, (*arguments, _mark, extra), (members, slots), *rest = reduction
+    state = ({**members, "__qualname__": cls.__qualname__}, slots)
+    return function, (*arguments, None, extra), state, *rest

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ...engine.namespace import ENGINE_INTERNALS, NamespaceManager
+from ...engine.sources import SourceCache
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, CheckpointParts, EntryInfo, open_parts
 from .cancelling import is_cancel
@@ -42,14 +43,16 @@ def restore_checkpoint(
     clear_existing: bool = True,
     allow_other_python: bool = False,
     live: Mapping[str, Any] | None = None,
+    sources: SourceCache | None = None,
 ) -> RestoreReport:
     """Bind what a checkpoint holds in the namespace of ``manager``.
 
     ``blob`` is an open file, or any bytes-like object; large arrays then live in the mapped file,
     or in that memory if it is writable, and keep it. With ``clear_existing`` the user's other
     variables go; what the engine keeps in the namespace stays in any case. ``live`` names the same
-    objects as it did for ``write_checkpoint``. A variable that cannot be loaded is reported, and
-    the others come back; code of the user's objects runs a second time then.
+    objects as it did for ``write_checkpoint``; the text of restored functions goes to ``sources``. A
+    variable that cannot be loaded is reported, and the others come back; code of the user's objects
+    runs a second time then.
 
     Raises :class:`CheckpointError` for a checkpoint that is damaged, of another format version, or of
     another Python (unless ``allow_other_python``: then all but functions and classes of cells comes
@@ -64,6 +67,9 @@ def restore_checkpoint(
     except BaseException:
         _set_back(manager.namespace, before)
         raise
+    if sources is not None:
+        for filename, text in loader.texts.items():
+            sources.add(filename, text)
     return loader.report()
 
 
@@ -73,6 +79,8 @@ class _Loader:
     def __init__(self, parts: CheckpointParts, manager: NamespaceManager, live: LiveObjects) -> None:
         self.header = parts.header
         self.failed: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        """Sources of cells, by filename."""
         self._parts = parts
         self._manager = manager
         self._namespace = manager.namespace
@@ -126,6 +134,7 @@ class _Loader:
             load_value(unpickler)
             for entry in self._pickled:
                 self._bind(entry.name, load_value(unpickler))
+            self.texts = load_value(unpickler)
         except BaseException as error:
             if is_cancel(error):
                 raise
@@ -141,6 +150,7 @@ class _Loader:
         for entry in self._pickled:
             loaded[entry.name] = load_value(unpickler)
             self._bind(entry.name, loaded[entry.name])
+        self.texts = load_value(unpickler)
         for name, value in loaded.items():
             reason = unpickler.broken_in(value)
             if reason is not None:
@@ -169,8 +179,9 @@ def _view_of(blob: Any) -> memoryview:
     """A file as private, writable memory: what is written to an array never reaches the file."""
     if not hasattr(blob, "fileno"):
         return memoryview(blob)
+    descriptor = blob.fileno()
     try:
-        return memoryview(mmap.mmap(blob.fileno(), 0, access=mmap.ACCESS_COPY))
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
     except ValueError:
         raise CheckpointError("the checkpoint is cut short: the file is empty; use another one") from None
 

@@ -9,7 +9,7 @@ Python, and happens only when a package is missing, say.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 from .cancelling import is_cancel
@@ -96,15 +96,14 @@ class SalvageUnpickler(pickle._Unpickler):
         """Run a step that makes an object."""
         depth = len(self.stack) - arity
         operands = self.stack[depth:]
-        arguments = operands[1] if isinstance(operands[1], tuple) else ()
         result = _first_broken(operands[:1]) or guarded(step, self)
         if type(result) is not Broken:
             return
-        result = _first_broken([*operands, *arguments]) or result
+        result = _first_broken(operands) or result
         del self.stack[depth:]
         self.stack.append(result)
-        if arguments and getattr(operands[0], "__name__", None) in _SETTERS:
-            self._note(arguments[0], result)
+        if isinstance(operands[1], tuple) and getattr(operands[0], "__name__", None) in _SETTERS:
+            self._note(operands[1][0], result)
 
     def fill(self, step: Callable[[SalvageUnpickler], None]) -> None:
         """Run a step that fills an object."""
@@ -130,8 +129,13 @@ def guarded(step: Callable[..., Any], *arguments: Any) -> Any:
 INTERRUPTIBLE_STEPS = (guarded,)
 
 
-def _first_broken(items: list[Any]) -> Broken | None:
-    return next((item for item in items if type(item) is Broken), None)
+def _first_broken(items: Iterable[Any]) -> Broken | None:
+    """The first Broken among ``items`` and in the tuples among them (arguments; bases of a class)."""
+    for item in items:
+        broken = _first_broken(item) if type(item) is tuple else item
+        if type(broken) is Broken:
+            return broken
+    return None
 
 
 def _making(step: Callable[[Any], None], arity: int) -> Callable[[Any], None]:

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ... import __version__
 from ...engine.namespace import NamespaceManager
+from ...engine.sources import SourceCache
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, EntryInfo, checkpoint_chunks, total_bytes
 from ...protocol.framing import Buffer
@@ -72,6 +73,7 @@ def write_checkpoint(
     manager: NamespaceManager,
     *,
     live: Mapping[str, Any] | None = None,
+    sources: SourceCache | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
 ) -> Checkpoint:
@@ -80,7 +82,8 @@ def write_checkpoint(
     A variable that cannot be pickled is left out, with the reason in ``header.skipped``; so is one
     that takes longer than ``timeout_s`` or makes the stream larger than ``max_stream_bytes`` (large
     arrays and bytes do not count: they are not in it). ``live`` are further objects of this worker,
-    by name, to be saved as that name. Code of the user's objects runs, up to three times an object.
+    by name, to be saved as that name; ``sources`` are the cells whose text goes along with their
+    functions. Code of the user's objects runs, up to three times an object.
     """
     alive = LiveObjects(manager.namespace, live)
     variables, skipped = _choose(manager, alive)
@@ -89,7 +92,8 @@ def write_checkpoint(
         name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=_rank(variables))
     }
     with _safe_recursion_limit():
-        stream, entries = _pickle(values, alive, Limits(timeout_s, max_stream_bytes), skipped)
+        way = _Way(alive, Limits(timeout_s, max_stream_bytes), sources)
+        stream, entries = _pickle(values, way, skipped)
     imports = [_import_entry(name, module) for name, module in modules.items()]
     header = CheckpointHeader(
         python=platform.python_version(),
@@ -104,6 +108,14 @@ def write_checkpoint(
         buffer_bytes=[view.nbytes for view in stream.buffers],
     )
     return Checkpoint(header, stream.parts, stream.buffers)
+
+
+class _Way(NamedTuple):
+    """How to pickle."""
+
+    live: LiveObjects
+    limits: Limits
+    sources: SourceCache | None
 
 
 class _Failed(Exception):
@@ -166,9 +178,7 @@ def _import_entry(name: str, module: ModuleType) -> EntryInfo:
     return EntryInfo(name=name, type="module", module=module.__name__, submodules=submodules)
 
 
-def _pickle(
-    values: dict[str, Any], live: LiveObjects, limits: Limits, skipped: dict[str, str]
-) -> tuple[Stream, list[EntryInfo]]:
+def _pickle(values: dict[str, Any], way: _Way, skipped: dict[str, str]) -> tuple[Stream, list[EntryInfo]]:
     """One stream of all values that can be pickled; the others go to ``skipped``.
 
     Mostly one pass. If a value fails, those behind it are tried by themselves, to find all that
@@ -178,37 +188,38 @@ def _pickle(
     probed = False
     while True:
         try:
-            return _dump_all(values, live, limits)
+            return _dump_all(values, way)
         except _Failed as failed:
             bad = {failed.name: failed.reason}
             if not probed:
-                bad |= _probe(_behind(values, failed.name), live, limits)
+                bad |= _probe(_behind(values, failed.name), way)
                 probed = True
             skipped |= bad
             values = {name: value for name, value in values.items() if name not in bad}
 
 
-def _dump_all(values: dict[str, Any], live: LiveObjects, limits: Limits) -> tuple[Stream, list[EntryInfo]]:
-    stream = Stream(limits)
-    stream.write(live.preamble())
-    pickler = NamespacePickler(stream, live)
+def _dump_all(values: dict[str, Any], way: _Way) -> tuple[Stream, list[EntryInfo]]:
+    stream = Stream(way.limits)
+    stream.write(way.live.preamble())
+    pickler = NamespacePickler(stream, way.live, way.sources)
     entries = []
     for name, value in values.items():
         before = stream.size + stream.buffer_size
         _dump_entry(pickler, stream, name, value)
         size = stream.size + stream.buffer_size - before
         entries.append(EntryInfo(name=name, type=type_name(value), size_bytes=size))
+    dump_value(pickler, pickler.sources.by_filename)
     stream.modules = pickler.modules
     return stream, entries
 
 
-def _probe(values: dict[str, Any], live: LiveObjects, limits: Limits) -> dict[str, str]:
+def _probe(values: dict[str, Any], way: _Way) -> dict[str, str]:
     """Pickle each value by itself, to nowhere; those that fail, with the reason."""
     bad = {}
     for name, value in values.items():
-        stream = Stream(limits, keep=False)
+        stream = Stream(way.limits, keep=False)
         try:
-            _dump_entry(NamespacePickler(stream, live), stream, name, value)
+            _dump_entry(NamespacePickler(stream, way.live, way.sources), stream, name, value)
         except _Failed as failed:
             bad[failed.name] = failed.reason
     return bad

@@ -1,0 +1,296 @@
+"""Checkpoints on disk: whole or not there, whoever writes and whenever it stops."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from stateroom.errors import CheckpointError, ConfigError
+from stateroom.protocol.checkpoint_format import CheckpointHeader, EntryInfo, checkpoint_chunks
+from stateroom.session.checkpoint_store import CheckpointStore
+
+
+def checkpoint(text="x", size=5000):
+    """The chunks of a checkpoint whose stream is no pickle: a store never looks."""
+    stream = (text * size).encode()[:size]
+    header = CheckpointHeader(
+        python="3.13.0",
+        implementation="cpython",
+        stateroom="0.1.0",
+        created_at=1.0,
+        packages={},
+        entries=[EntryInfo(name=text, type="str", size_bytes=size)],
+        order=[text],
+        skipped={},
+        stream_bytes=size,
+        buffer_bytes=[10],
+    )
+    return checkpoint_chunks(header, [stream], [b"0123456789"])
+
+
+def content(stored):
+    return [entry.name for entry in stored.header.entries]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CheckpointStore(tmp_path / "deep" / "store", keep=3)
+
+
+def files(store):
+    """All files but the locks."""
+    return sorted(
+        str(path.relative_to(store.path))
+        for path in store.path.rglob("*")
+        if path.is_file() and ".locks" not in path.parts
+    )
+
+
+def test_save_and_open(store):
+    assert store.save("work", checkpoint("a")) == 1
+    stored = store.open("work")
+    assert content(stored) == ["a"]
+    assert b"".join(stored.chunks(100)) == b"".join(checkpoint("a")) == stored.path.read_bytes()
+    assert stored.generation == 1
+    assert memoryview(stored.blob).readonly
+
+
+def test_the_last_generations_are_kept(store):
+    for text in "abcde":
+        store.save("work", checkpoint(text))
+    assert store.generations("work") == (3, 4, 5)
+    assert content(store.open("work")) == ["e"]
+    assert content(store.open("work", 3)) == ["c"]
+    with pytest.raises(CheckpointError, match=r"no generation 1 of 'work': \(3, 4, 5\) is kept"):
+        store.open("work", 1)
+
+
+def test_list_and_delete(store):
+    assert list(store.list()) == []
+    for name in ("b", "a", "a"):
+        store.save(name, checkpoint())
+    found = store.list()
+    assert [(stored.name, stored.generations) for stored in found] == [("a", (1, 2)), ("b", (1,))]
+    assert found[0].size_bytes == store.open("a").path.stat().st_size
+    assert found[0].saved_at == store.open("a").path.stat().st_mtime
+    store.delete("a")
+    store.delete("a")
+    assert [stored.name for stored in store.list()] == ["b"]
+    with pytest.raises(CheckpointError, match="no checkpoint of 'a': nothing is kept"):
+        store.open("a")
+
+
+def test_a_store_outlives_its_object(store):
+    store.save("work", checkpoint("a"))
+    assert content(CheckpointStore(store.path).open("work")) == ["a"]
+
+
+NAMES = [
+    "a",
+    "A b",
+    "../../etc/passwd",
+    ".",
+    "..",
+    ".locks",
+    "a/b",
+    "ünï ☃",
+    "%2E",
+    "x" * 200,
+    "a\0b",
+    "con:",
+    "-rf",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name(store, name):
+    store.save(name, checkpoint(name[:5]))
+    store.lock(name).release()
+    assert content(store.open(name)) == [name[:5]]
+    assert [stored.name for stored in store.list()] == [name]
+    assert len(files(store)) == 1
+    assert [path.name for path in store.path.parent.iterdir()] == ["store"]
+    store.delete(name)
+    assert files(store) == []
+
+
+def test_names_do_not_meet(store):
+    for name in NAMES:
+        store.save(name, checkpoint())
+    assert [stored.name for stored in store.list()] == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "☃" * 30, "\ud800"])
+def test_names_that_cannot_be(store, name):
+    for method in (store.open, store.delete, store.lock, lambda name: store.save(name, checkpoint())):
+        with pytest.raises(ConfigError, match="cannot be the name of a checkpoint"):
+            method(name)
+    assert files(store) == []
+
+
+def test_keep_must_be_positive(tmp_path):
+    with pytest.raises(ConfigError, match="keep=0"):
+        CheckpointStore(tmp_path, keep=0)
+
+
+def test_what_is_not_whole_never_appears(store):
+    whole = b"".join(checkpoint("b"))
+    store.save("work", checkpoint("a"))
+    flipped = bytearray(whole)
+    flipped[-40] ^= 1
+    for bad in (b"", b"garbage" * 100, whole[:-1], whole + b"x", whole[:100], bytes(flipped)):
+        with pytest.raises(CheckpointError):
+            store.save("work", [bad[:70], bad[70:]])
+    assert files(store) == ["work/0000000001.checkpoint"]
+
+
+def test_a_source_that_fails_leaves_nothing(store):
+    def chunks():
+        yield from list(checkpoint())[:1]
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        store.save("work", chunks())
+    assert files(store) == []
+    assert list(store.list()) == []
+
+
+def test_a_file_in_the_making(store):
+    file = store.begin("work")
+    for chunk in checkpoint("a"):
+        file.write(chunk)
+    assert list(store.list()) == []
+    assert file.commit() == 1
+    file.abort()
+    assert content(store.open("work")) == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "garbage"])
+def test_damage_on_the_disk_is_seen(store, damage):
+    store.save("work", checkpoint("a"))
+    store.save("work", checkpoint("b"))
+    path = store.open("work").path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes({"cut": data[:-5], "flip": data, "empty": b"", "garbage": b"x" * 500}[damage])
+    with pytest.raises(
+        CheckpointError, match=r"generation 2 of 'work' .*generations \(1,\) are kept as well"
+    ):
+        store.open("work")
+    assert content(store.open("work", 1)) == ["a"]
+    assert [stored.name for stored in store.list()] == ["work"]
+
+
+def test_a_deleted_file_can_still_be_read_by_who_has_it_open(store):
+    store.save("work", checkpoint("a"))
+    stored = store.open("work")
+    store.delete("work")
+    assert b"".join(stored.chunks()) == b"".join(checkpoint("a"))
+
+
+def test_foreign_files_are_left_alone(store):
+    store.save("work", checkpoint("a"))
+    (store.path / "work" / "notes.txt").write_text("mine")
+    (store.path / "work" / "12.checkpoint").write_text("mine")
+    (store.path / "README").write_text("mine")
+    assert store.generations("work") == (1,)
+    assert [stored.name for stored in store.list()] == ["work"]
+    store.delete("work")
+    assert files(store) == ["README", "work/12.checkpoint", "work/notes.txt"]
+
+
+PROCESS = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_checkpoint_store import checkpoint
+from stateroom.session.checkpoint_store import CheckpointStore
+store = CheckpointStore({path!r}, keep={keep})
+"""
+
+
+def start(store, code):
+    program = PROCESS.format(folder=str(Path(__file__).parent), path=str(store.path), keep=store.keep) + code
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return out
+
+
+def test_two_processes_write_one_name(store):
+    writers = [
+        start(store, f"for i in range(20): store.save('work', checkpoint({text!r}, 300_000))")
+        for text in "ab"
+    ]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        try:
+            seen |= set(content(store.open("work")))
+        except CheckpointError as error:
+            assert "no checkpoint" in str(error) or "was deleted meanwhile" in str(error)  # noqa: PT017
+    for writer in writers:
+        finish(writer)
+    assert store.generations("work") == (38, 39, 40)
+    assert seen <= {"a", "b"}
+    assert len(files(store)) == 3
+
+
+def test_threads_write_one_name(store):
+    with ThreadPoolExecutor(4) as pool:
+        generations = list(pool.map(lambda _: store.save("work", checkpoint()), range(20)))
+    assert sorted(generations) == list(range(1, 21))
+
+
+def test_what_a_killed_writer_left_is_cleaned_up(store):
+    code = "file = store.begin('work')\nfile.write(next(checkpoint()))\nfile._file.flush()\nprint('writing', flush=True)\ninput()"
+    writer = start(store, code)
+    assert writer.stdout.readline() == "writing\n"
+    store.save("work", checkpoint("a"))
+    assert len(files(store)) == 2, "what a living writer writes stays"
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate()
+    store.save("work", checkpoint("b"))
+    assert files(store) == ["work/0000000001.checkpoint", "work/0000000002.checkpoint"]
+
+
+def test_a_name_has_one_owner(store):
+    owner = start(store, "lock = store.lock('work')\nprint('locked', flush=True)\ninput()")
+    assert owner.stdout.readline() == "locked\n"
+    with pytest.raises(CheckpointError, match=f"'work' is open in process {owner.pid}; close it there first"):
+        store.lock("work")
+    store.lock("other").release()
+    store.save("work", checkpoint())  # saving is not owning
+    owner.kill()
+    owner.communicate()
+    with store.lock("work") as lock:
+        assert repr(lock) == "<NameLock 'work' held=True>"
+        with pytest.raises(CheckpointError, match="is open in this process"):
+            store.lock("work")
+    lock.release()
+    store.lock("work").release()
+
+
+def test_a_lock_does_not_pass_to_child_processes(store):
+    lock = store.lock("work")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock.release()
+    store.lock("work").release()
+    child.communicate(b"\n")
+
+
+def test_reprs(store):
+    assert repr(store) == f"<CheckpointStore {str(store.path)!r} keep=3>"
+    with store.begin("work") as file:
+        assert repr(file) == "<CheckpointFile 'work' open received_bytes=0>"
+    store.save("work", checkpoint())
+    assert repr(store.open("work")) == "<StoredCheckpoint 0000000001.checkpoint total_bytes=5408>"

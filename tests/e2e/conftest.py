@@ -15,13 +15,15 @@ MODES = {"sync": "simple_sync", "blocking": "blocking_sync"}
 
 REFUSE_AWAIT = """
 import stateroom.engine.compiler as _compiler
-def _refuse(tree, *args, _compile_tree=_compiler.compile_tree):
+exec(compile('''
+def _refuse(tree, *args, _compile_tree=compile_tree):
     cell = _compile_tree(tree, *args)
     if cell.is_coroutine:
         raise SyntaxError("'await' outside function")
     return cell
-_compiler.compile_tree = _refuse
-del _compiler, _refuse
+compile_tree = _refuse
+''', _compiler.__file__, "exec"), vars(_compiler))
+del _compiler
 """
 """Makes the worker's compiler refuse top-level await, so that the wrapper has to take such cells."""
 

@@ -32,6 +32,7 @@ FUTURE_FLAGS = sum(
     if feature.compiler_flag > 0xFFFF  # older ones share their bits with other meanings
 )
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SURELY_NO_PARSER_WARNING = re.compile(r"(?!.*[0-9]\.?[a-zA-Z])[^\\\n;=]+")
 
 
@@ -278,6 +279,7 @@ def _is_docstring(statements: list[ast.stmt]) -> bool:
         and isinstance(first, ast.Expr)
         and isinstance(first.value, ast.Constant)
         and isinstance(first.value.value, str)
+        and not _SURROGATE.search(first.value.value)  # refused as a docstring from 3.13 on
     )
 
 

@@ -73,7 +73,7 @@ class CellRunner:
             task.cancel()
         while not task.done():
             self._handover.run_at_home()
-            if self._stretch is not None:
+            if self._stretch is not None and not target.cancel_scheduled:
                 self._run_stretch(self._stretch, target)
         return task.result()
 
@@ -98,7 +98,8 @@ class CellRunner:
             stretch.error = error
         target.in_loop = True
         self._bring_home(stretch)
-        stretch.done.set_result(None)
+        if not stretch.done.done():  # the task may have been cancelled on the way home
+            stretch.done.set_result(None)
 
     def _bring_home(self, stretch: _Stretch) -> None:
         """A background task may hold the loop elsewhere; a cancel that comes meanwhile is the cell's."""

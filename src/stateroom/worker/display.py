@@ -9,6 +9,7 @@ from ..errors import FrameTooLarge, NotPlainData
 from ..protocol.framing import Buffer
 from ..protocol.values import encode_value
 from .mime import Bundle
+from .user_code import failure_of
 
 __all__ = ["Shown", "call_repr", "describe", "show"]
 
@@ -68,11 +69,10 @@ def _encode(value: Any, max_bytes: int, notes: list[str]) -> tuple[bytes | None,
 def _repr(value: Any, max_chars: int, notes: list[str]) -> str | None:
     try:
         text = call_repr(value)
-    except Exception as error:
-        notes.append(f"repr() of {type(value).__qualname__} raised {type(error).__name__}")
-        return (
-            f"<{type(value).__module__}.{type(value).__qualname__} whose repr raised {type(error).__name__}>"
-        )
+    except BaseException as error:  # noqa: BLE001 - a cancel is raised again
+        failure = failure_of(error)
+        notes.append(f"repr() of {type(value).__qualname__} {failure}")
+        return f"<{type(value).__module__}.{type(value).__qualname__} whose repr {failure}>"
     if len(text) > max_chars:
         notes.append(f"repr of {len(text)} characters cut to {max_chars}")
         return text[:max_chars] + "…"

@@ -15,6 +15,7 @@ from typing import Any
 
 __all__ = ["Insistence", "suspended_frames"]
 
+CANCELLED = asyncio.CancelledError("cancelled again, since the first request was swallowed")
 TOOL_ID = 4
 """One of the ids that PEP 669 leaves to anybody."""
 
@@ -24,14 +25,16 @@ class Insistence:
 
     def __init__(self) -> None:
         self._codes: set[CodeType] = set()
+        self._error: BaseException = CANCELLED
         self._thread = 0
 
     def __repr__(self) -> str:
         return f"<Insistence codes={len(self._codes)}>"
 
-    def begin(self, frames: list[FrameType]) -> None:
-        """Cover these frames, of the calling thread, besides those covered already."""
+    def begin(self, frames: list[FrameType], error: BaseException = CANCELLED) -> None:
+        """Cover these frames, of the calling thread, besides those covered already; raise errors like this."""
         self._thread = get_ident()
+        self._error = error
         self._codes.update(frame.f_code for frame in frames)
         if sys.version_info >= (3, 12):
             self._monitor()
@@ -66,7 +69,7 @@ class Insistence:
 
     def _raise(self, code: CodeType, *_: object) -> None:
         if code in self._codes and get_ident() == self._thread:
-            raise asyncio.CancelledError("cancelled again, since the first request was swallowed")
+            raise type(self._error)(*self._error.args)
 
     def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
         if event in ("line", "call"):  # raised at an "exception", it would be caught in its place

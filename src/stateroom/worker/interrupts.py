@@ -33,6 +33,7 @@ from typing import Any
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
+from .time_limit import TimeLimit
 from .waiting import waits_for
 
 __all__ = ["Decision", "Interrupts", "Target", "decide"]
@@ -54,7 +55,7 @@ class Decision(enum.Enum):
 class Target:
     """One execution as the handler sees it."""
 
-    __slots__ = ("attempts", "codes", "in_loop", "number", "task")
+    __slots__ = ("attempts", "cancel_scheduled", "codes", "in_loop", "number", "task")
 
     def __init__(self, number: int, codes: frozenset[CodeType], *, in_loop: bool) -> None:
         self.number = number
@@ -64,6 +65,14 @@ class Target:
         self.task: asyncio.Task[Any] | None = None
         self.attempts = 0
         """The last attempt that was acted upon."""
+        self.cancel_scheduled = False
+        """``cancel_task`` is on its way through the loop."""
+
+    def cancel_task(self) -> None:
+        """In the loop: cancel the task of the cell."""
+        self.cancel_scheduled = False
+        if self.task is not None:
+            self.task.cancel()
 
     def __repr__(self) -> str:
         return f"<Target number={self.number} in_loop={self.in_loop} attempts={self.attempts}>"
@@ -98,15 +107,27 @@ RUN_HANDLE = asyncio.Handle._run.__code__
 class Interrupts:
     """The installed handler and what it may hit at the moment.
 
-    ``waits`` are the functions of the engine in which user code waits and may be interrupted.
+    ``waits`` are the functions of the engine in which user code waits and may be interrupted;
+    ``showing`` those through which it calls code of a value that is to be shown, while ``limit`` lasts.
     """
 
-    def __init__(self, page: CancelPage, waits: list[Callable[..., object]]) -> None:
+    def __init__(
+        self,
+        page: CancelPage,
+        waits: list[Callable[..., object]],
+        *,
+        showing: frozenset[CodeType] = frozenset(),
+        limit: TimeLimit | None = None,
+    ) -> None:
         self.page = page
+        self._limit = limit
+        self._showing = Target(0, showing, in_loop=False)
         self.raised = 0
+        self.missed = False
+        """Whether a signal came while the engine worked for the cell, so that nothing could be raised."""
         self._target: Target | None = None
         self._last: BaseException | None = None
-        self._waits = frozenset(function.__code__ for function in waits)
+        self._waits = frozenset(function.__code__ for function in [*waits, Interrupts._raise_missed])
         self._insistence = Insistence()
 
     def __repr__(self) -> str:
@@ -127,8 +148,22 @@ class Interrupts:
         """From now on signals may hit this execution, or none."""
         self._target = target
         self._last = None
+        self.missed = False
         if target is None:
             self._insistence.end()
+
+    def safe_point(self) -> None:
+        """Where the engine is about to return to the cell: a signal that it has missed counts here.
+
+        A cell that does nothing but print would else be hit by few of them.
+        """
+        if self.missed and get_ident() == main_thread().ident:
+            self.missed = False
+            self._raise_missed()
+
+    def _raise_missed(self) -> None:
+        if self._target is not None and _is_on_stack(sys._getframe(1), self._target.codes):
+            signal.raise_signal(getattr(signal, CANCEL_SIGNAL_NAME))
 
     def wanted(self, number: int) -> bool:
         """Whether the cancel of this execution has been asked for."""
@@ -139,21 +174,35 @@ class Interrupts:
         if target is None:
             return
         number, attempt = self.page.read()
-        if number != target.number or attempt <= target.attempts < INSIST_FROM_ATTEMPT:
-            return
+        if number == target.number and (attempt > target.attempts or attempt >= INSIST_FROM_ATTEMPT):
+            self._cancel(frame, target, attempt)
+        if self._limit is not None and self._limit.has_passed():
+            self._end_showing(frame, self._limit)
+
+    def _cancel(self, frame: FrameType | None, target: Target, attempt: int) -> None:
         decision = decide(frame, target, self._waits)
         if decision is Decision.LATER:
+            self.missed = True
             return
         target.attempts = attempt
         if attempt >= INSIST_FROM_ATTEMPT:
             self._insistence.begin(_frames_of_cell(frame, target, decision))
         if decision is not Decision.RAISE and target.task is not None:
-            target.task.get_loop().call_soon_threadsafe(target.task.cancel)
+            target.cancel_scheduled = True
+            target.task.get_loop().call_soon_threadsafe(target.cancel_task)
         if decision is not Decision.CANCEL_TASK:
             # The very class, no subclass: asyncio compares with `is` in 3.11 and 3.12.
             self._last = asyncio.CancelledError("the cell was cancelled")
             self.raised += 1
             raise self._last
+
+    def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
+        if decide(frame, self._showing, self._waits) is Decision.RAISE:
+            error = limit.end()
+            if limit.ended >= INSIST_FROM_ATTEMPT:
+                frames = _frames_of_cell(frame, self._showing, Decision.RAISE)
+                self._insistence.begin(frames, error)
+            raise error
 
     def _lost(self, unraisable: Any) -> None:
         """``sys.unraisablehook``: a cancel that was raised in a finalizer has ended nothing."""
@@ -162,6 +211,12 @@ class Interrupts:
                 self._target.attempts -= 1
         else:
             self._unraisablehook(unraisable)
+
+
+def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:
+    while frame is not None and frame.f_code not in codes:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _frames_of_cell(frame: FrameType | None, target: Target, decision: Decision) -> list[FrameType]:

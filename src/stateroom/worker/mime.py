@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..config import EngineConfig
-from .user_code import call_user_code
+from .user_code import call_user_code, failure_of
 
 __all__ = ["Bundle"]
 
@@ -88,8 +88,8 @@ class Bundle:
     def _try(self, name: str, value: Any, take: Any, *arguments: str) -> None:
         try:
             take(value, *arguments)
-        except Exception as error:
-            self.notes.append(f"{name} of {type(value).__qualname__} raised {type(error).__name__}")
+        except BaseException as error:  # noqa: BLE001 - a cancel is raised again
+            self.notes.append(f"{name} of {type(value).__qualname__} {failure_of(error)}")
 
     def _take_method(self, value: Any, name: str, kind: str) -> None:
         data, metadata = _call(value, name)

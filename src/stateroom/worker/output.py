@@ -39,6 +39,8 @@ class Output:
         """When the gathered batch is due, on the monotonic clock."""
         self.arm: Callable[[], None] = lambda: None
         """Called when a batch begins to wait, from the thread that writes."""
+        self.safe_point: Callable[[], None] = lambda: None
+        """Called when something was written, before user code goes on."""
         self._outbox = outbox
         self._limit = limit
         self.pipes = dict(pipes)
@@ -215,6 +217,7 @@ class _ByteStream(io.BufferedIOBase):
         if not isinstance(data, bytes):
             data = bytes(data)
         self._output.write(self._stream, data)
+        self._output.safe_point()
         return len(data)
 
     def fileno(self) -> int:

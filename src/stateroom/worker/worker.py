@@ -51,12 +51,15 @@ from .output import Output, TextStream
 from .output_limit import OutputLimit
 from .publisher import Publisher
 from .receiver import Receiver
+from .time_limit import TimeLimit
 from .user_code import call_user_code
 from .user_display import display
 from .watches import HeartbeatWatch, TakeoverWatch
 
 __all__ = ["Endpoints", "SubprocessWorker"]
 
+SHOWING = frozenset({call_repr.__code__, call_user_code.__code__})
+"""The frames through which the engine calls code of a value that it shows."""
 TASKS_GRACE_S = 0.5
 """At the end of the worker: for background tasks to clean up."""
 MATPLOTLIB_BACKEND = f"module://{__package__}.figures"
@@ -95,8 +98,11 @@ class SubprocessWorker:
         self.output = Output(self.outbox, endpoints.pipes, limit)
         self.input = InputBroker(self.outbox.send, self._flush_output, timeout_s=settings.input_timeout_s)
         self.publisher = Publisher(self.outbox, self._flush_output, settings.engine)
+        self.limit = TimeLimit(settings.engine.repr_timeout_s, self._wake_io)
         self.interrupts = Interrupts(
             endpoints.page,
+            showing=SHOWING,
+            limit=self.limit,
             waits=[
                 wait_for_answer,
                 call_repr,
@@ -217,7 +223,7 @@ class SubprocessWorker:
         self.handover.start()
         self.interrupts.install()
         os.register_at_fork(after_in_child=self._forget_after_fork)
-        self.io.watches.append(self.takeover_watch)
+        self.io.watches += [self.takeover_watch, self.limit]
         if self.settings.heartbeat_interval_s:
             interval_s, telemetry = self.settings.heartbeat_interval_s, self.executor.telemetry
             self.io.watches.append(HeartbeatWatch(self.outbox.send, interval_s, telemetry))
@@ -293,12 +299,12 @@ class SubprocessWorker:
             cell = self.executor.prepare(message.code, message.filename)
             plan = self.executor.plan(cell)
             mode = plan.mode
-            codes = plan.codes | {call_repr.__code__, call_user_code.__code__}
-            target = Target(message.number, codes, in_loop=cell.is_coroutine)
+            target = Target(message.number, plan.codes | SHOWING, in_loop=cell.is_coroutine)
             self.interrupts.aim(target)
             value = self.cells.run(plan, target)
             self.executor.record(value)
-            shown = show(value, self.executor.config)
+            with self.limit:
+                shown = show(value, self.executor.config)
             self.publisher.send_figures()
         except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
             duration_s = time.perf_counter() - started
@@ -318,6 +324,9 @@ class SubprocessWorker:
             self.publisher.send_figures()
         except asyncio.CancelledError:
             pass
+
+    def _wake_io(self) -> None:
+        self.io.wake()
 
     def _flush_output(self) -> None:
         _flush_streams()

@@ -14,14 +14,13 @@ import msgspec
 
 from .errors import ConfigError
 
-__all__ = ["EngineConfig", "SessionConfig"]
-
-ENV_PREFIX = "STATEROOM_"
+__all__ = ["EngineConfig", "PoolConfig", "SessionConfig"]
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A frozen struct whose defaults can be overridden by the environment."""
 
+    env_prefix: ClassVar[str] = "STATEROOM_"
     not_from_env: ClassVar[frozenset[str]] = frozenset({"env", "engine"})
 
     @classmethod
@@ -32,7 +31,7 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         values: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
-            variable = ENV_PREFIX + field.name.upper()
+            variable = cls.env_prefix + field.name.upper()
             if field.name in given or variable not in os.environ or field.name in cls.not_from_env:
                 continue
             text: Any = os.environ[variable]
@@ -142,3 +141,39 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     """Output that the worker holds for a slow client before ``print`` waits."""
     stderr_tail_bytes: int = 16_384
     """How much of the worker's own stderr is kept for error messages."""
+
+
+class PoolConfig(_Settings, frozen=True, kw_only=True):
+    """How many sessions a pool has, and for how long. In the environment: ``STATEROOM_POOL_<NAME>``."""
+
+    env_prefix: ClassVar[str] = "STATEROOM_POOL_"
+
+    min_size: int = 4
+    """Sessions kept ready to be handed out, as far as ``max_size`` allows."""
+    max_size: int = 4
+    """Most sessions at once: ready, in use, starting and closing."""
+    preload: tuple[str, ...] = ()
+    """Modules that the template imports once, so that sessions find them loaded."""
+    acquire_timeout_s: float | None = 30.0
+    """How long to wait for a session; None for ever."""
+    idle_timeout_s: float | None = 60.0
+    """Sessions that nobody has used for this long are closed, down to ``min_size``; None for never."""
+    max_uses: int = 1
+    """How often one session is handed out. More than once only ever to the tenant that had it before."""
+    max_memory_bytes: int | None = None
+    """A session whose worker holds more is not handed out again."""
+    max_age_s: float | None = None
+    """A session older than this is not handed out; idle ones are replaced."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_size <= self.max_size or self.max_size < 1:
+            raise ConfigError(
+                f"min_size={self.min_size}, max_size={self.max_size}: give 0 <= min_size <= max_size, "
+                "and a max_size of at least 1"
+            )
+        if self.max_uses < 1:
+            raise ConfigError(f"max_uses={self.max_uses}: give at least 1")
+        for name in ("acquire_timeout_s", "idle_timeout_s", "max_memory_bytes", "max_age_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name}={value}: give more than 0, or None for no limit")

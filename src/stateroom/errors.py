@@ -14,6 +14,7 @@
     │   ├── SessionBroken        its worker is gone; ``restart()`` brings a new one
     │   ├── Busy                 an execution is running and ``queue=False`` was said
     │   ├── WorkerStartError     no worker became ready
+    │   ├── PoolTimeout          no session of a pool came free in time
     │   └── InputRefused         an answer for an input request that is not open
     ├── ExecutionError           a cell failed and ``check=True`` was said
     ├── NotPlainData             a value that does not cross the process boundary
@@ -40,6 +41,7 @@ __all__ = [
     "MalformedFrame",
     "NoRunningLoop",
     "NotPlainData",
+    "PoolTimeout",
     "ProtocolError",
     "SessionBroken",
     "SessionClosed",
@@ -97,6 +99,10 @@ class Busy(SessionError):
 
 class WorkerStartError(SessionError):
     """No worker became ready; the message holds the tail of what it wrote to stderr."""
+
+
+class PoolTimeout(SessionError, TimeoutError):
+    """No session of a pool came free within the time limit."""
 
 
 class InputRefused(SessionError):

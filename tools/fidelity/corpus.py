@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import tokenize
-import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import tomllib
 from outcomes import Difference
 
 __all__ = ["Expected", "TestFile", "expected_differences", "test_files"]

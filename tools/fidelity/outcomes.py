@@ -41,7 +41,7 @@ class Outcomes:
     def note(self, name: str, outcome: str, why: str = "") -> None:
         """Keep the worst; that a test began says nothing once there is more."""
         known = self.tests.get(name)
-        if known is None or known[0] == "begun" or _RANK[outcome] > _RANK[known[0]] and outcome != "begun":
+        if known is None or known[0] == "begun" or (_RANK[outcome] > _RANK[known[0]] and outcome != "begun"):
             self.tests[name] = (outcome, why)
 
     def counts(self) -> Counter[str]:
@@ -61,7 +61,9 @@ class Difference:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.file} as {self.mode}: {self.test}: plain {self.plain}, session {self.session}: {self.why}"
+        return (
+            f"{self.file} as {self.mode}: {self.test}: plain {self.plain}, session {self.session}: {self.why}"
+        )
 
 
 def differences(file: str, mode: str, plain: Outcomes, session: Outcomes) -> list[Difference]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -95,53 +96,63 @@ async def measure_all(
     return list(await asyncio.gather(*map(one, files)))
 
 
-def conclude(reports: list[Report], missing: list[str], table: list[Expected], *, all_files: bool) -> int:
+def conclude(reports: list[Report], missing: list[str], stale: list[Expected]) -> int:
     """Print what is left to say; the exit status."""
-    reasons: dict[str, list[Difference]] = {}
-    for report in reports:
-        for difference, reason in report.explained:
-            reasons.setdefault(reason, []).append(difference)
-    for reason, explained in reasons.items():
-        print(f"\nexplained: {reason}")
-        for name in sorted({f"{difference.file}:{difference.test}" for difference in explained}):
-            print(f"    {name}")
-    passing = [difference for report in reports for difference in report.passing]
-    print(*["\nseen once, not again:", *(f"    {difference}" for difference in passing)] if passing else [], sep="\n")
-    if all_files and (stale := [entry.reason for entry in table if not entry.seen]):
-        print("explains nothing in this run:", *(f"    {reason}" for reason in stale), sep="\n")
+    explained = [pair for report in reports for pair in report.explained]
+    for reason in dict.fromkeys(reason for _, reason in explained):
+        _print_list(
+            f"explained: {reason}", [found for found, its_reason in explained if its_reason == reason]
+        )
+    _print_list("seen once, not again:", [found for report in reports for found in report.passing])
+    for entry in stale:
+        print(f"explains nothing in this run: {entry.reason}")
     if missing:
         print("not in this version's suite:", ", ".join(missing))
     unexplained = sum(len(report.unexplained) for report in reports)
     tests = sum(len(report.runs["plain"].tests) for report in reports)
     print(
         f"\nPython {sys.version.split()[0]}: {len(reports)} files, {tests} tests, "
-        f"{sum(len(report.explained) for report in reports)} differences explained, {unexplained} unexplained"
+        f"{len(explained)} differences explained, {unexplained} unexplained"
     )
     return 1 if unexplained else 0
 
 
-def main() -> int:
-    """Parse the command line and measure."""
+def _print_list(head: str, found: list[Difference]) -> None:
+    names = sorted({f"{difference.file}:{difference.test}" for difference in found})
+    if names:
+        print(f"\n{head}", *names, sep="\n    ")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="files, as test_asyncio/*; all by default")
+    parser.add_argument(
+        "patterns", nargs="*", metavar="PATTERN", help="as test_asyncio/*; all files by default"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="files run at the same time")
     parser.add_argument("--limit", type=float, default=180.0, help="seconds that one run of a file may take")
     parser.add_argument("--show", type=int, default=20, help="unexplained differences shown of a file")
-    parser.add_argument("--mode", action="append", choices=MODES[1:], help="how to run in a session; both by default")
+    parser.add_argument("--mode", action="append", choices=MODES[1:], help="as cell or file; both by default")
     options = parser.parse_args()
     options.mode = options.mode or list(MODES[1:])
-    try:
-        import test.support
-    except ImportError:
+    return options
+
+
+def main() -> int:
+    """Measure, unless there is nothing to measure with."""
+    options = parse_arguments()
+    found = importlib.util.find_spec("test")
+    suite = Path(found.origin).parent if found and found.origin else None
+    if suite is None or not (suite / "test_grammar.py").exists():
         print(f"skipped: {sys.executable} comes without CPython's test suite (the package 'test')")
         return 0
-    suite = Path(test.support.__file__).parent.parent
     files, missing = test_files(suite)
     if options.patterns:
         files = [file for file in files if any(fnmatchcase(file.name, p) for p in options.patterns)]
     table = expected_differences()
     reports = asyncio.run(measure_all(files, options, table))
-    return conclude(reports, missing, table, all_files=not options.patterns)
+    whole = not options.patterns and options.mode == list(MODES[1:])
+    return conclude(reports, missing, [entry for entry in table if whole and not entry.seen])
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
 

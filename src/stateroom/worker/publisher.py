@@ -26,6 +26,8 @@ class Publisher:
 
     def __init__(self, outbox: Outbox, flush_output: Callable[[], None], config: EngineConfig) -> None:
         self.running: str | None = None
+        self.safe_point: Callable[[], None] = lambda: None
+        """Called when something was sent, before user code goes on."""
         self._outbox = outbox
         self._flush_output = flush_output
         self._config = config
@@ -128,6 +130,7 @@ class Publisher:
         self._flush_output()
         self._outbox.send(message)
         self._outbox.wait_for_room()
+        self.safe_point()
 
 
 def installed() -> Publisher | None:

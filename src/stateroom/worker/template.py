@@ -16,7 +16,6 @@ import atexit
 import gc
 import importlib
 import os
-import random
 import select
 import signal
 import socket
@@ -82,7 +81,8 @@ class Template:
             except BaseException:  # noqa: BLE001 - a module may well call sys.exit()
                 self._send(PreloadFailed(name, traceback.format_exc()[-MAX_TEXT_CHARS:]))
                 raise SystemExit(1) from None
-        sys.path.remove("")
+        if sys.path[0] == "":
+            del sys.path[0]
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent or a module may have had it ignored
         settle_memory()
         self._send(TemplateReady(threads_beside_main()))
@@ -157,7 +157,9 @@ def become_worker(descriptors: WorkerDescriptors) -> None:
     close_all([descriptors.stdout, descriptors.stderr])
     forget_exit_handlers()
     seed_anew()
-    be_worker([str(fd) for fd in descriptors[:5]])
+    arguments = [str(fd) for fd in descriptors[:5]]
+    sys.argv = [sys.modules[be_worker.__module__].__file__ or "", *arguments]
+    be_worker(arguments)
 
 
 def settle_memory() -> None:
@@ -201,8 +203,7 @@ def forget_exit_handlers() -> None:
 
 
 def seed_anew() -> None:
-    """Give this process random numbers of its own."""
-    random.seed()
+    """Give this process random numbers of its own; ``random`` sees to itself at a fork."""
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 

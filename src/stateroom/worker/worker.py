@@ -112,6 +112,7 @@ class SubprocessWorker:
                 Handover.wait_elsewhere,
             ],
         )
+        self.output.safe_point = self.publisher.safe_point = self.interrupts.safe_point
         self.loop_errors = LoopErrors(self.loop)
         self.receiver = Receiver(
             endpoints.sock, reader, self.loop, handle=self.handle, on_end=self._transport_ended

@@ -6,21 +6,23 @@ so both run under the same settings. Child processes of the tests get an environ
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import unittest
+from pathlib import Path
 from typing import Any
 
-WORST_LINE_CHARS = 300
+WHY_CHARS = 300
 
 
 def settle(environ: Any, path: list[str]) -> str | None:
     """Take this module's traces out of the environment; return the file for the outcomes."""
-    results = environ.pop("FIDELITY_RESULTS", None)
+    results: str | None = environ.pop("FIDELITY_RESULTS", None)
     if results is not None:
-        here = os.path.dirname(os.path.abspath(__file__))
-        path[:] = [entry for entry in path if os.path.abspath(entry) != here]
+        here = Path(__file__).resolve().parent
+        path[:] = [entry for entry in path if Path(entry).resolve() != here]
         before = environ.pop("FIDELITY_PYTHONPATH", "")
         environ.pop("PYTHONPATH")
         if before:
@@ -33,13 +35,14 @@ class NotingResult(unittest.TextTestResult):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._notes = open(NotingProgram.results, "a", encoding="utf-8", errors="backslashreplace")
+        results = Path(NotingProgram.results)
+        self._notes = results.open("a", encoding="utf-8", errors="backslashreplace")
         self._pid = os.getpid()
 
     def note(self, test: Any, outcome: str, why: str = "") -> None:
         """One line; not from a forked child that comes out of its test."""
         if os.getpid() == self._pid:
-            self._notes.write(json.dumps([test.id(), outcome, why[-WORST_LINE_CHARS:]]) + "\n")
+            self._notes.write(json.dumps([test.id(), outcome, why[-WHY_CHARS:]]) + "\n")
             self._notes.flush()
 
     def startTest(self, test: Any) -> None:  # noqa: N802 - unittest's name
@@ -88,7 +91,7 @@ class LeavingOutLoader(unittest.TestLoader):
     def _sift(self, suite: Any) -> Any:
         from fnmatch import fnmatchcase
 
-        kept = self.suiteClass()
+        kept = unittest.TestSuite()
         for test in suite:
             if isinstance(test, unittest.TestSuite):
                 kept.addTest(self._sift(test))
@@ -114,13 +117,12 @@ class NotingProgram(unittest.TestProgram):
 
 def install(results: str) -> None:
     """Be ready for a file that calls ``unittest.main()``."""
-    import test.support
-
-    test.support.use_resources = {}
+    support: Any = importlib.import_module("test.support")
+    support.use_resources = {}  # nothing that takes long, much room or the network
     NotingProgram.results = results
     NotingProgram.only = tuple(json.loads(os.environ.pop("FIDELITY_ONLY", "[]")))
     LeavingOutLoader.left_out = tuple(json.loads(os.environ.pop("FIDELITY_LEAVE_OUT", "[]")))
-    unittest.main = NotingProgram  # type: ignore[assignment, misc]
+    unittest.main = NotingProgram
 
 
 RESULTS = settle(os.environ, sys.path)

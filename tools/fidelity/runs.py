@@ -89,8 +89,7 @@ async def _run_plain(run: Run) -> str:
         except TimeoutError:
             return "time limit"
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
             await process.wait()
     if status == 0:
         return ""
@@ -109,24 +108,30 @@ async def _run_as_file(run: Run) -> str:
 
 
 async def _run_in_session(run: Run, *, filename: str | None, argv: list[str] | None) -> str:
+    session = stateroom.Session(cwd=str(run.folder), env=run.env)
+    group: int | None = None
     try:
-        return await _run_cells(run, filename, argv)
+        async with session:
+            group = session.info.pid
+            return await _run_cells(session, run, filename, argv)
     except stateroom.StateroomError as error:
         return f"{type(error).__name__}: {error}"
+    finally:
+        if group is not None:
+            _kill_group(group)
 
 
-async def _run_cells(run: Run, filename: str | None, argv: list[str] | None) -> str:
-    async with stateroom.Session(cwd=str(run.folder), env=run.env) as session:
-        if filename is None:
-            # Tests compare the name of their code with it, or look for data beside it.
-            name = str(run.path) if run.needs_path else "<cell 2>"
-            await session.run(f"__file__ = {name!r}", check=True)
-        result = await session.run(run.source, timeout=run.time_limit_s, filename=filename, argv=argv)
-        if result.error is None:
-            return await _ask_for_life(session)
-        if result.cancelled:
-            return "time limit"
-        return _last_line(result.error)
+async def _run_cells(
+    session: stateroom.Session, run: Run, filename: str | None, argv: list[str] | None
+) -> str:
+    if filename is None:
+        # Tests compare the name of their code with it, or look for data beside it.
+        name = str(run.path) if run.needs_path else "<cell 2>"
+        await session.run(f"__file__ = {name!r}", check=True)
+    result = await session.run(run.source, timeout=run.time_limit_s, filename=filename, argv=argv)
+    if result.error is None:
+        return await _ask_for_life(session)
+    return "time limit" if result.cancelled else _last_line(result.error)
 
 
 async def _ask_for_life(session: stateroom.Session) -> str:
@@ -141,3 +146,9 @@ async def _ask_for_life(session: stateroom.Session) -> str:
 
 def _last_line(error: stateroom.ErrorInfo) -> str:
     return (error.text or f"{error.type}: {error.message}").strip().splitlines()[-1]
+
+
+def _kill_group(leader: int) -> None:
+    """End what the tests have left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -150,18 +151,18 @@ class TemplateProcess:
         Raises :class:`ConfigError` for a module that cannot be imported, :class:`WorkerStartError` if the
         template does not get that far within ``start_timeout_s``.
         """
-        self._spawn()
         try:
+            self._spawn()
             async with asyncio.timeout(self.config.start_timeout_s):
                 self.threads = (await self._ready).threads
         except TimeoutError:
-            limit = self.config.start_timeout_s
-            raise WorkerStartError(
-                f"the template was not ready within start_timeout_s ({limit} s); {self._tail()}"
-            ) from None
-        finally:
-            if not self.alive or self._ready.cancelled():
-                await self.close(grace_s=0)
+            limit = f"start_timeout_s ({self.config.start_timeout_s} s)"
+            failure = WorkerStartError(f"the template was not ready within {limit}; {self._tail()}")
+            await self.close(grace_s=0)
+            raise failure from None
+        except BaseException:
+            await self.close(grace_s=0)
+            raise
 
     async def fork(self, config: SessionConfig) -> WorkerProcess:
         """A launcher: have a worker forked. Raises :class:`TemplateGone` if the template is, or hangs."""
@@ -184,7 +185,8 @@ class TemplateProcess:
             return
         if self._control is not None:
             self._stop_reading()
-            self._control.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
         try:
             async with asyncio.timeout(grace_s):
                 await self._gone.wait()
@@ -312,7 +314,7 @@ class TemplateProcess:
         """The end of what it wrote, for error messages."""
         if self._stderr.closed:
             return "what it wrote is gone"
-        size = self._stderr.seek(0, os.SEEK_END)
-        # Its own position: the template writes through the same open file.
+        size = os.fstat(self._stderr.fileno()).st_size
+        # Without a seek: the template writes at the position of the same open file.
         text = os.pread(self._stderr.fileno(), STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
         return f"it wrote:\n{text.decode('utf-8', 'replace')}" if text else "it wrote nothing"

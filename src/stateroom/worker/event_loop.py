@@ -14,18 +14,22 @@ import asyncio.events
 import contextvars
 import heapq
 import os
+import sys
+import time
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LoanDesk", "MovableEventLoop"]
+from .origin import origin_of_cell
+
+__all__ = ["LoanDesk", "MovableEventLoop", "origin_of_task"]
 
 
 class MovableEventLoop(asyncio.SelectorEventLoop):
     """A selector loop whose scheduling calls work from its home thread wherever it runs.
 
-    The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``,
-    ``_check_thread``) are the same in CPython 3.11 to 3.14; the tests of this file run on each.
+    The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``, ``_check_thread``,
+    ``_run_once``, ``_process_events``) are the same in CPython 3.11 to 3.14; the tests of this file run on each.
     """
 
     if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
@@ -34,6 +38,8 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
         def _write_to_self(self) -> None: ...
         def _check_closed(self) -> None: ...
+        def _run_once(self) -> None: ...
+        def _process_events(self, events: Any) -> None: ...
 
     wait_elsewhere: Callable[[Any], Any] | None = None
     """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
@@ -41,10 +47,44 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._strong: set[asyncio.Task[Any]] = set()
+        self.busy_since: float | None = None
+        """When it began to run the callbacks that it is running, on the monotonic clock; None while it waits."""
+        self.lag_limit_s = float("inf")
+        self.on_lag: Callable[[float], None] = lambda _: None
+        """Called after callbacks that took longer than ``lag_limit_s``, with the time they took."""
 
     def __repr__(self) -> str:
         where = "still" if self._thread_id is None else f"in thread {self._thread_id}"
         return f"<{type(self).__name__} {where} tasks={len(self._strong)} closed={self.is_closed()}>"
+
+    @property
+    def thread_id(self) -> int | None:
+        """The thread that runs it at the moment."""
+        return self._thread_id
+
+    def has_tasks(self) -> bool:
+        """Whether there are tasks that are not done."""
+        return bool(self._strong)
+
+    def run_forever(self) -> None:
+        self.busy_since = None
+        try:
+            super().run_forever()
+        finally:
+            self._note_end_of_callbacks()
+
+    def _run_once(self) -> None:
+        self._note_end_of_callbacks()
+        super()._run_once()
+
+    def _process_events(self, events: Any) -> None:
+        self.busy_since = time.monotonic()  # the wait for events is over
+        super()._process_events(events)
+
+    def _note_end_of_callbacks(self) -> None:
+        since, self.busy_since = self.busy_since, None
+        if since is not None and (lag_s := time.monotonic() - since) > self.lag_limit_s:
+            self.on_lag(lag_s)
 
     def lent_here(self) -> bool:
         """Whether this thread has the loop as its running loop without running it."""
@@ -77,7 +117,10 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
     def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
         """As in asyncio, but the loop keeps a strong reference until the task is done."""
-        task = super().create_task(coro, **kwargs)
+        if sys.version_info >= (3, 12) or self.get_task_factory() is not None:
+            task: asyncio.Task[Any] = super().create_task(coro, **kwargs)
+        else:
+            task = Task(coro, loop=self, **kwargs)
         if not task.done():
             self._strong.add(task)
             task.add_done_callback(self._strong.discard)
@@ -99,6 +142,23 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         """Debug mode's check for foreign threads; the home thread of a moved loop is not one."""
         if not self.lent_here():
             super()._check_thread()  # type: ignore[misc]
+
+
+class Task(asyncio.Task[Any]):
+    """A task that tells its context, as those of 3.12 and later do."""
+
+    def __init__(self, coro: Any, *, context: contextvars.Context | None = None, **kwargs: Any) -> None:
+        self._own_context = contextvars.copy_context() if context is None else context
+        super().__init__(coro, context=self._own_context, **kwargs)
+
+    def get_context(self) -> contextvars.Context:
+        return self._own_context
+
+
+def origin_of_task(task: Any) -> str | None:
+    """The execution that made a task, as far as that is known."""
+    get_context = getattr(task, "get_context", None)
+    return None if get_context is None else get_context().get(origin_of_cell)
 
 
 class LoanDesk:

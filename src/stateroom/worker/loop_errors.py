@@ -8,6 +8,7 @@ import traceback
 from types import CodeType, TracebackType
 from typing import Any
 
+from .event_loop import origin_of_task
 from .origin import origin_of_cell
 
 __all__ = ["LoopErrors"]
@@ -63,8 +64,8 @@ def _origin(context: dict[str, Any]) -> str | None:
     """The execution that the failed task or callback belongs to."""
     task = context.get("task") or context.get("future")
     handle = context.get("handle")
-    if hasattr(task, "get_context"):
-        return task.get_context().get(origin_of_cell)  # type: ignore[no-any-return, union-attr]
+    if (origin := origin_of_task(task)) is not None:
+        return origin
     if handle is not None and handle._context is not None:
         return handle._context.get(origin_of_cell)  # type: ignore[no-any-return]
     return None

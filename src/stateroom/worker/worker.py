@@ -37,6 +37,7 @@ from ..protocol.messages import (
     Stream,
     ToWorker,
 )
+from . import children
 from .cell_runner import CellRunner
 from .display import Shown, call_repr, show
 from .event_loop import MovableEventLoop
@@ -44,6 +45,7 @@ from .handover import Handover
 from .input import InputBroker, reopen_stdin, wait_for_answer
 from .interrupts import Interrupts, Target
 from .io_thread import IoThread, describe_fault
+from .lag_watch import LagWatch
 from .loop_errors import LoopErrors
 from .origin import follow_threads, origin_of_cell
 from .outbox import Outbox
@@ -221,15 +223,22 @@ class SubprocessWorker:
         asyncio.set_event_loop(self.loop)
         self.loop_errors.install()
         sources.install(self.executor.compiler.sources)
+        children.install(self.executor.namespace_manager)
         self.handover.start()
         self.interrupts.install()
         os.register_at_fork(after_in_child=self._forget_after_fork)
         self.io.watches += [self.takeover_watch, self.limit]
+        self._watch_for_lag()
         if self.settings.heartbeat_interval_s:
             interval_s, telemetry = self.settings.heartbeat_interval_s, self.executor.telemetry
             self.io.watches.append(HeartbeatWatch(self.outbox.send, interval_s, telemetry))
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self.io.start()
+
+    def _watch_for_lag(self) -> None:
+        limit_s = self.settings.engine.loop_lag_warning_s
+        self.loop.lag_limit_s, self.loop.on_lag = limit_s, self.executor.telemetry.note_loop_lag
+        self.io.watches.append(LagWatch(self.loop, limit_s, self.executor.compiler.sources, self.outbox.send))
 
     def _close(self) -> None:
         """End as ``asyncio.run`` does: tasks cancelled and waited for, then the loop closed."""

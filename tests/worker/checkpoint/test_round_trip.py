@@ -50,6 +50,8 @@ SHARING = [
     ("l = []\ndef f(x=l): return x", "f() is l"),
     ("class C: pass\nc = C()\nC.one = c", "C.one is c and type(c) is C"),
     ("l = []\nf = lambda: l", "f() is l"),
+    ("def make():\n    def r(): return r\n    return r\nr = make()", "r() is r"),
+    ("class C:\n    def m(self): return __class__\nm = C.m\ndel C", "m(0)().m() is m(0) and m(0).m is m"),
     ("import sys\nout = sys.stdout", "out is sys.stdout"),
     ("import sys\nh = {'out': sys.stderr}", "h['out'] is sys.stderr"),
     ("b = vars(__import__('builtins'))", "b is vars(__import__('builtins'))"),

@@ -1,0 +1,146 @@
+"""What a pool decides, apart from doing it: how many sessions to start, which to let go and why."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from ..config import PoolConfig
+
+__all__ = ["Counts", "PoolInfo", "Retirement", "WaitTimes", "retirement", "to_evict", "to_start"]
+
+KEPT_WAITS = 1000
+
+
+class Retirement(enum.StrEnum):
+    """Why a session was thrown away."""
+
+    USED = "used"
+    """It was used, and nobody is to have it after that."""
+    USES = "uses"
+    """It was handed to its tenant ``max_uses`` times."""
+    AGE = "age"
+    """It is older than ``max_age_s``."""
+    MEMORY = "memory"
+    """Its worker holds more than ``max_memory_bytes``."""
+    IDLE = "idle"
+    """Nobody has used it for ``idle_timeout_s``, and it is one more than ``min_size``."""
+    ROOM = "room"
+    """It was kept for its tenant, and others were waiting."""
+    DIED = "died"
+    """Its worker ended by itself."""
+    SILENT = "silent"
+    """Its worker gave no sign of life."""
+    BUSY = "busy"
+    """It was to be kept for its tenant, but a cell was still running."""
+
+
+class Counts(NamedTuple):
+    """The sessions of a pool by what they are doing, and who waits for one."""
+
+    idle: int = 0
+    """Ready and never used."""
+    kept: int = 0
+    """Ready for the tenant that used it before."""
+    busy: int = 0
+    starting: int = 0
+    closing: int = 0
+    waiting: int = 0
+
+    @property
+    def room(self) -> int:
+        """Less than nothing, so to say: all that exist, to be taken from ``max_size``."""
+        return self.idle + self.kept + self.busy + self.starting + self.closing
+
+
+def to_start(config: PoolConfig, counts: Counts) -> int:
+    """How many sessions to start, so that all who wait get one and ``min_size`` are ready."""
+    short = max(counts.waiting, config.min_size) - counts.idle - counts.starting
+    return max(0, min(short, config.max_size - counts.room))
+
+
+def to_evict(config: PoolConfig, counts: Counts) -> int:
+    """How many kept sessions have to make room for those who wait."""
+    coming = counts.idle + counts.starting + counts.closing + max(0, config.max_size - counts.room)
+    return max(0, min(counts.kept, counts.waiting - coming))
+
+
+def retirement(
+    config: PoolConfig,
+    *,
+    age_s: float,
+    uses: int = 0,
+    memory_bytes: int | None = None,
+    idle_s: float = 0.0,
+    spare: bool = False,
+) -> Retirement | None:
+    """Why a session in good health must not be handed out again; None if it may.
+
+    ``spare`` says that the pool has its ``min_size`` ready without it.
+    """
+    if uses >= config.max_uses:
+        return Retirement.USED if config.max_uses == 1 else Retirement.USES
+    if config.max_age_s is not None and age_s > config.max_age_s:
+        return Retirement.AGE
+    if config.max_memory_bytes is not None and (memory_bytes or 0) > config.max_memory_bytes:
+        return Retirement.MEMORY
+    if spare and config.idle_timeout_s is not None and idle_s > config.idle_timeout_s:
+        return Retirement.IDLE
+    return None
+
+
+class WaitTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the last thousand callers waited for their session, in seconds."""
+
+    count: int = 0
+    mean_s: float = 0.0
+    p50_s: float = 0.0
+    p95_s: float = 0.0
+    max_s: float = 0.0
+
+    @classmethod
+    def of(cls, waits_s: Iterable[float]) -> WaitTimes:
+        """Sum up."""
+        ordered = sorted(waits_s)
+        if not ordered:
+            return cls()
+        count = len(ordered)
+        return cls(
+            count=count,
+            mean_s=sum(ordered) / count,
+            p50_s=ordered[count // 2],
+            p95_s=ordered[min(count - 1, count * 95 // 100)],
+            max_s=ordered[-1],
+        )
+
+
+class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool as seen from outside, at one moment."""
+
+    state: str
+    idle: int
+    """Ready and never used."""
+    kept: int
+    """Ready for the tenant that used it before."""
+    busy: int
+    starting: int
+    closing: int
+    waiting: int
+    """Callers in the queue."""
+    created: int
+    """Sessions that have become ready, ever."""
+    acquired: int
+    """Sessions handed out, ever."""
+    timeouts: int
+    """Callers that gave up after ``acquire_timeout_s``."""
+    start_failures: int
+    recycled: dict[str, int]
+    """Sessions thrown away, by reason (the values of ``Retirement``)."""
+    waits: WaitTimes
+    template_pid: int | None
+    templates_started: int
+    spawns_instead: str | None
+    """Why sessions are spawned and not forked from a template; None if they are forked."""

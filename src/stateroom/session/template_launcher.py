@@ -1,0 +1,104 @@
+"""Makes workers by forking a warm template, and by spawning where that is not to be had."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from ..config import SessionConfig
+from ..errors import ConfigError, WorkerStartError
+from .process import WorkerProcess, spawn
+from .template_process import TemplateGone, TemplateProcess, can_fork
+
+__all__ = ["TemplateLauncher"]
+
+MAX_LOSSES = 3
+"""Templates lost in a row, without a worker from one of them, before workers are spawned for good."""
+
+log = structlog.get_logger("stateroom.pool")
+
+
+class TemplateLauncher:
+    """A launcher of workers for sessions of one configuration; keeps one template alive behind it.
+
+    A template that died is replaced when the next worker is asked for.
+    """
+
+    def __init__(self, config: SessionConfig, preload: Sequence[str]) -> None:
+        self.config = config
+        self.preload = tuple(preload)
+        self.template: TemplateProcess | None = None
+        self.templates_started = 0
+        self.spawns_instead: str | None = None
+        """Why workers are spawned, if they are."""
+        self._losses = 0
+        self._renewal = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<TemplateLauncher {self.spawns_instead or self.template!r}>"
+
+    async def start(self) -> None:
+        """Start the template. Raises :class:`ConfigError` for a module that cannot be imported."""
+        if can_fork():
+            await self._renew()
+        else:
+            self._give_up("forking a template needs Linux 5.3 or later")
+
+    async def __call__(self, config: SessionConfig) -> WorkerProcess:
+        """Make a worker. Raises :class:`WorkerStartError` if neither way works."""
+        while (template := await self._living_template()) is not None:
+            try:
+                process = await template.fork(config)
+            except TemplateGone as error:
+                self._lost(error)
+            else:
+                self._losses = 0
+                return process
+        return await spawn(config)
+
+    async def close(self, *, grace_s: float) -> None:
+        """End the template; workers live on."""
+        self.spawns_instead = "the pool is closed"
+        template, self.template = self.template, None
+        if template is not None:
+            await template.close(grace_s=grace_s)
+
+    async def _living_template(self) -> TemplateProcess | None:
+        """The template, a new one if the last is gone; None if workers are to be spawned."""
+        async with self._renewal:
+            if self.spawns_instead is None and (self.template is None or not self.template.alive):
+                try:
+                    await self._renew()
+                except ConfigError as error:  # it could be imported before: the sessions can do without
+                    self._give_up(str(error))
+        return None if self.spawns_instead is not None else self.template
+
+    async def _renew(self) -> None:
+        template = TemplateProcess(self.config, self.preload)
+        try:
+            await template.start()
+        except WorkerStartError as error:
+            self._give_up(str(error))
+            return
+        self.template = template
+        self.templates_started += 1
+        if template.threads:
+            log.warning(
+                "template_has_threads",
+                threads=template.threads,
+                preload=self.preload,
+                advice="a fork leaves threads behind: have the module start them when they are first needed",
+            )
+
+    def _lost(self, error: TemplateGone) -> None:
+        self._losses += 1
+        log.warning("template_lost", reason=str(error), losses=self._losses)
+        if self._losses >= MAX_LOSSES:
+            self._give_up(f"{self._losses} templates were lost in a row, the last one so: {error}")
+
+    def _give_up(self, reason: str) -> None:
+        if self.spawns_instead is None:
+            self.spawns_instead = reason
+            log.warning("pool_spawns_workers", reason=reason)

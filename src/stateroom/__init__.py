@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .config import EngineConfig as EngineConfig
+    from .config import PoolConfig as PoolConfig
     from .config import SessionConfig as SessionConfig
     from .engine.async_executor import AsyncExecutor as AsyncExecutor
     from .engine.compiler import ExecutionMode as ExecutionMode
     from .engine.namespace import NamespaceManager as NamespaceManager
     from .errors import Busy as Busy
     from .errors import ExecutionError as ExecutionError
+    from .errors import PoolTimeout as PoolTimeout
     from .errors import SessionBroken as SessionBroken
     from .errors import SessionClosed as SessionClosed
     from .errors import StateroomError as StateroomError
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from .session.cancellation import CancelOutcome as CancelOutcome
     from .session.execution import ExecutionResult as ExecutionResult
     from .session.info import SessionInfo as SessionInfo
+    from .session.pool import SessionPool as SessionPool
+    from .session.pool_policy import PoolInfo as PoolInfo
     from .session.session import Session as Session
     from .worker.progress import progress as progress
     from .worker.user_display import clear_output as clear_output
@@ -59,11 +63,15 @@ _HOMES = {
     "NamespaceManager": "engine.namespace",
     "OutputMessage": "protocol.messages",
     "ProgressMessage": "protocol.messages",
+    "PoolConfig": "config",
+    "PoolInfo": "session.pool_policy",
+    "PoolTimeout": "errors",
     "Session": "session.session",
     "SessionBroken": "errors",
     "SessionClosed": "errors",
     "SessionConfig": "config",
     "SessionInfo": "session.info",
+    "SessionPool": "session.pool",
     "StateroomError": "errors",
     "WorkerStartError": "errors",
     "clear_output": "worker.user_display",

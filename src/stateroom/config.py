@@ -148,8 +148,8 @@ class PoolConfig(_Settings, frozen=True, kw_only=True):
 
     env_prefix: ClassVar[str] = "STATEROOM_POOL_"
 
-    min_size: int = 4
-    """Sessions kept ready to be handed out, as far as ``max_size`` allows."""
+    min_size: int | None = None
+    """Sessions kept ready to be handed out, as far as ``max_size`` allows; None for ``max_size``."""
     max_size: int = 4
     """Most sessions at once: ready, in use, starting and closing."""
     preload: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class PoolConfig(_Settings, frozen=True, kw_only=True):
     """A session older than this is not handed out; idle ones are replaced."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_size <= self.max_size or self.max_size < 1:
+        if self.max_size < 1 or not 0 <= self.ready_size <= self.max_size:
             raise ConfigError(
                 f"min_size={self.min_size}, max_size={self.max_size}: give 0 <= min_size <= max_size, "
                 "and a max_size of at least 1"
@@ -177,3 +177,8 @@ class PoolConfig(_Settings, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"{name}={value}: give more than 0, or None for no limit")
+
+    @property
+    def ready_size(self) -> int:
+        """``min_size`` with its default worked out."""
+        return self.max_size if self.min_size is None else self.min_size

@@ -113,16 +113,17 @@ def test_what_raises_is_noted_and_the_others_go_on():
 
     bundle = bundle_of(Thing())
     assert bundle.data == {"text/latex": "l"}
+    name = Thing.__qualname__
     assert bundle.notes == [
-        "_repr_mimebundle_ of Thing raised RecursionError",
-        "_repr_html_ of Thing raised ValueError",
+        f"_repr_mimebundle_ of {name} raised RecursionError",
+        f"_repr_html_ of {name} raised ValueError",
     ]
 
 
 @pytest.mark.parametrize(
     ("returned", "note"),
     [
-        ({"html": b"bytes"}, "text/html left out: it is of type bytes, not str"),
+        ({"html": b"bytes"}, "text/html left out: it is of type bytes, not a str"),
         ({"png": 5}, "image/png left out: it is of type int, not bytes"),
         ({"json": {1: object()}}, "application/json left out: "),
         ({"html": ("h", {"x": object()})}, "text/html left out: "),

@@ -12,8 +12,6 @@ from ..config import PoolConfig
 
 __all__ = ["Counts", "PoolInfo", "Retirement", "WaitTimes", "retirement", "to_evict", "to_start"]
 
-KEPT_WAITS = 1000
-
 
 class Retirement(enum.StrEnum):
     """Why a session was thrown away."""
@@ -51,20 +49,20 @@ class Counts(NamedTuple):
     waiting: int = 0
 
     @property
-    def room(self) -> int:
-        """Less than nothing, so to say: all that exist, to be taken from ``max_size``."""
+    def total(self) -> int:
+        """All that exist."""
         return self.idle + self.kept + self.busy + self.starting + self.closing
 
 
 def to_start(config: PoolConfig, counts: Counts) -> int:
     """How many sessions to start, so that all who wait get one and ``min_size`` are ready."""
-    short = max(counts.waiting, config.min_size) - counts.idle - counts.starting
-    return max(0, min(short, config.max_size - counts.room))
+    short = max(counts.waiting, config.ready_size) - counts.idle - counts.starting
+    return max(0, min(short, config.max_size - counts.total))
 
 
 def to_evict(config: PoolConfig, counts: Counts) -> int:
     """How many kept sessions have to make room for those who wait."""
-    coming = counts.idle + counts.starting + counts.closing + max(0, config.max_size - counts.room)
+    coming = counts.idle + counts.starting + counts.closing + max(0, config.max_size - counts.total)
     return max(0, min(counts.kept, counts.waiting - coming))
 
 

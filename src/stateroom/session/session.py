@@ -190,6 +190,11 @@ class Session:
         return self._state.name.lower()
 
     @property
+    def pid(self) -> int | None:
+        """The worker's process id, while there is one."""
+        return self._link.pid if self._link is not None else None
+
+    @property
     def info(self) -> SessionInfo:
         """State, counters and figures, read now. Never raises."""
         link, running = self._link, self._router.running

@@ -41,18 +41,24 @@ class TemplateLauncher:
 
     async def start(self) -> None:
         """Start the template. Raises :class:`ConfigError` for a module that cannot be imported."""
-        if can_fork():
-            await self._renew()
-        else:
+        if not can_fork():
             self._give_up("forking a template needs Linux 5.3 or later")
+            return
+        try:
+            await self._living_template()
+        except WorkerStartError as error:
+            self._give_up(str(error))
 
     async def __call__(self, config: SessionConfig) -> WorkerProcess:
         """Make a worker. Raises :class:`WorkerStartError` if neither way works."""
-        while (template := await self._living_template()) is not None:
+        while self.spawns_instead is None:
             try:
+                template = await self._living_template()
                 process = await template.fork(config)
             except TemplateGone as error:
                 self._lost(error)
+            except ConfigError as error:  # it could be imported before: sessions can do without
+                self._give_up(str(error))
             else:
                 self._losses = 0
                 return process
@@ -65,24 +71,18 @@ class TemplateLauncher:
         if template is not None:
             await template.close(grace_s=grace_s)
 
-    async def _living_template(self) -> TemplateProcess | None:
-        """The template, a new one if the last is gone; None if workers are to be spawned."""
+    async def _living_template(self) -> TemplateProcess:
+        """The template; a new one, if the last is gone."""
         async with self._renewal:
-            if self.spawns_instead is None and (self.template is None or not self.template.alive):
-                try:
-                    await self._renew()
-                except ConfigError as error:  # it could be imported before: the sessions can do without
-                    self._give_up(str(error))
-        return None if self.spawns_instead is not None else self.template
+            if self.template is None or not self.template.alive:
+                self.template = None
+                template = TemplateProcess(self.config, self.preload)
+                await template.start()
+                self._started(template)
+                self.template = template
+            return self.template
 
-    async def _renew(self) -> None:
-        template = TemplateProcess(self.config, self.preload)
-        try:
-            await template.start()
-        except WorkerStartError as error:
-            self._give_up(str(error))
-            return
-        self.template = template
+    def _started(self, template: TemplateProcess) -> None:
         self.templates_started += 1
         if template.threads:
             log.warning(

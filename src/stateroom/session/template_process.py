@@ -148,8 +148,9 @@ class TemplateProcess:
     async def start(self) -> None:
         """Start it and wait until everything is loaded.
 
-        Raises :class:`ConfigError` for a module that cannot be imported, :class:`WorkerStartError` if the
-        template does not get that far within ``start_timeout_s``.
+        Raises :class:`ConfigError` for a module that cannot be imported, :class:`TemplateGone` if the
+        template does not get that far within ``start_timeout_s``, :class:`WorkerStartError` if the
+        interpreter cannot be run at all.
         """
         try:
             self._spawn()
@@ -157,7 +158,7 @@ class TemplateProcess:
                 self.threads = (await self._ready).threads
         except TimeoutError:
             limit = f"start_timeout_s ({self.config.start_timeout_s} s)"
-            failure = WorkerStartError(f"the template was not ready within {limit}; {self._tail()}")
+            failure = TemplateGone(f"the template was not ready within {limit}; {self._tail()}")
             await self.close(grace_s=0)
             raise failure from None
         except BaseException:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from .event_loop import origin_of_task
@@ -33,10 +33,13 @@ class LoopErrors:
     def left_loop(self, error: BaseException) -> None:
         """A SystemExit or KeyboardInterrupt tore through ``run_forever``.
 
-        Of a task it is kept by the task; of a plain callback this is the only trace.
+        Of a task it is kept by the task; of a plain callback this is the only trace. Without the frames
+        of the loop, which refer to the task, a task that nobody retrieves is reported at once.
         """
-        callback = _called_by_loop(error.__traceback__)
-        if callback is None or not callback.co_flags & _TASK_FLAGS:
+        called = _called_by_loop(error.__traceback__)
+        if called is not None:
+            error.__traceback__ = called
+        if called is None or not called.tb_frame.f_code.co_flags & _TASK_FLAGS:
             self._loop.call_exception_handler({"message": "callback raised", "exception": error})
 
     def _handle(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -51,11 +54,11 @@ class LoopErrors:
                 origin_of_cell.reset(token)
 
 
-def _called_by_loop(traceback_: TracebackType | None) -> CodeType | None:
-    """The code that the loop called, of a traceback that goes through the loop."""
+def _called_by_loop(traceback_: TracebackType | None) -> TracebackType | None:
+    """The part, of a traceback that goes through the loop, that begins with what the loop called."""
     while traceback_ is not None and traceback_.tb_next is not None:
         if traceback_.tb_frame.f_code is _RUN:
-            return traceback_.tb_next.tb_frame.f_code
+            return traceback_.tb_next
         traceback_ = traceback_.tb_next
     return None
 

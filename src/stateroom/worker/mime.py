@@ -48,7 +48,7 @@ class Bundle:
 
     def describe(self, value: Any) -> None:
         """Ask the value for all its representations but ``repr``. User code runs in here."""
-        if isinstance(value, type):  # its methods are for its instances
+        if issubclass(type(value), type):  # its methods are for its instances
             return
         if _is_figure(value):
             self._try("savefig", value, self._take_figure)

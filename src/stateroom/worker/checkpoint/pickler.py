@@ -71,7 +71,11 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         return rebuild.make_function, arguments, state, None, None, rebuild.set_function_state
 
     def _reduce_cell(self, cell: CellType) -> Any:
-        """An empty cell. A function fills its own cells, since it may itself be in one of them."""
+        """A cell that is filled after it is made.
+
+        A function fills its own cells, when it is there: filled from here, a function that is in
+        one of its own cells would be written twice.
+        """
         value = _content(cell)
         if value is _EMPTY or id(cell) in self._filled_by_function:
             return rebuild.make_cell, ()

@@ -135,6 +135,26 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     """Between the worker's signs of life; 0 for none."""
     input_timeout_s: float | None = None
     """Time limit for the answer to ``input()``; None waits for ever."""
+    interceptor_budget_s: float = 0.01
+    """An interceptor that takes longer is reported."""
+    max_routing_concurrency: int = 100
+    """Tasks of asynchronous interceptors under way before the session stops reading."""
+    store: str | None = None
+    """A directory for checkpoints that outlive this process; None for a temporary one."""
+    name: str = "session"
+    """Under which the session's state is kept in ``store``."""
+    store_keep: int = 3
+    """Checkpoints kept under one name."""
+    checkpoint_every_cells: int | None = None
+    """A checkpoint after so many cells; None for none."""
+    checkpoint_every_s: float | None = None
+    """A checkpoint after a cell, if the last one is older; None for none."""
+    checkpoint_timeout_s: float = 60.0
+    """A variable that takes longer to save is left out."""
+    auto_restart: bool = False
+    """Replace a worker that died, and restore the last checkpoint, without being told."""
+    max_restarts_in_a_row: int = 3
+    """Workers replaced without a single cell that ended, before the session gives up."""
     max_frame_bytes: int = (1 << 31) - 1
     """Largest frame that either end sends or accepts."""
     max_outbox_bytes: int = 1 << 20

@@ -1,5 +1,6 @@
 """Rows C1 to C10 (compiling) and V1 to V5 (values) of the semantics, from the client to a worker and back."""
 
+import asyncio
 import datetime
 import decimal
 import math
@@ -11,6 +12,14 @@ import pytest
 
 import stateroom
 
+EXCEPT_GROUP = """
+v = 0
+try:
+    await give(1)
+    raise ExceptionGroup('g', [ValueError(1)])
+except* ValueError as e:
+    v = await give(len(e.exceptions))
+"""
 AWAITING = {
     "await": ("v = await give(1)", 1),
     "f-string": ("v = f'{await give(2)}'", "2"),
@@ -25,11 +34,7 @@ AWAITING = {
     "assert": ("assert await give(True)\nv = 1", 1),
     "walrus": ("(v := await give(5))", 5),
     "match": ("match await give(1):\n    case 1 if await give(True): v = 'one'", "one"),
-    "except*": (
-        "v = 0\ntry:\n    await give(1)\n    raise ExceptionGroup('g', [ValueError(1)])\n"
-        "except* ValueError as e:\n    v = await give(len(e.exceptions))",
-        1,
-    ),
+    "except*": (EXCEPT_GROUP, 1),
 }
 
 
@@ -237,7 +242,9 @@ async def test_V3_a_lazy_value_is_returned_as_it_is(way):
         assert result.repr.startswith(shown)
         assert any(note.startswith("value is a") for note in result.notes)
         assert (await way.session.run("touched")).value == []
-        await way.session.run("_.close() if hasattr(_, 'close') else _.cancel() if hasattr(_, 'cancel') else 0;")
+        await way.session.run(
+            "_.close() if hasattr(_, 'close') else _.cancel() if hasattr(_, 'cancel') else 0;"
+        )
 
 
 HOSTILE = {
@@ -284,7 +291,7 @@ async def test_V4_a_repr_that_never_ends_is_cut(body):
     async with stateroom.Session(repr_timeout_s=0.1) as session:
         await session.run(f"class Slow:\n    def __repr__(self): {body}", check=True)
         for code in ("kept = 1; Slow()", "import asyncio; await asyncio.sleep(0); [Slow()]"):
-            result = await session.run(code, on_input=lambda _: __import__("asyncio").Event().wait())
+            result = await session.run(code, on_input=lambda _: asyncio.Event().wait())
             assert result.error is None
             assert "whose repr took longer than 0.1 s>" in result.repr
             assert any("0.1 s" in note for note in result.notes)
@@ -293,7 +300,9 @@ async def test_V4_a_repr_that_never_ends_is_cut(body):
 
 
 async def test_V4_a_repr_that_never_ends_can_be_cancelled(session):
-    result = await session.run("class Slow:\n    def __repr__(self):\n        while True: pass\nSlow()", timeout=0.1)
+    result = await session.run(
+        "class Slow:\n    def __repr__(self):\n        while True: pass\nSlow()", timeout=0.1
+    )
     assert (result.cancelled, result.error.type) == (True, "TimeoutError")
     assert (await session.run("1")).value == 1
 
@@ -330,14 +339,21 @@ PLAIN = [
 
 async def test_V5_plain_data_arrives_equal_and_of_the_same_type(session):
     await session.run("import asyncio, datetime, decimal, uuid", check=True)
+    names = {
+        "datetime": datetime,
+        "decimal": decimal,
+        "uuid": uuid,
+        "Decimal": decimal.Decimal,
+        "UUID": uuid.UUID,
+    }
     for code in PLAIN:
-        expected = eval(code, {"datetime": datetime, "decimal": decimal, "uuid": uuid})  # noqa: S307
+        expected = eval(code, names)
         for source in (code, f"await asyncio.sleep(0, {code})"):
             result = await session.run(source)
             assert (result.error, result.has_value, result.notes) == (None, True, []), source
             assert result.value == expected
             assert types_in(result.value) == types_in(expected)
-            assert eval(result.repr, {"datetime": datetime, "Decimal": decimal.Decimal, "UUID": uuid.UUID}) == expected  # noqa: S307
+            assert eval(result.repr, names) == expected
 
 
 def types_in(value):

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+import stateroom
+
 MIXED = [
     "x = 1",
     "await asyncio.sleep(0)",
@@ -87,7 +89,9 @@ async def test_N3_other_processes_run_functions_of_cells(session, method):
     assert (await session.run("pool.submit(move, Point(1)).result() == Point(2)")).value is True
     result = await session.run("pool.submit(refuse, 3).result()")
     assert (result.error.type, result.error.message) == ("Refused", "3")
-    assert (await session.run("try: pool.submit(refuse, 3).result()\nexcept Refused as e: kept = e.args\nkept")).value == (3,)
+    assert (
+        await session.run("try: pool.submit(refuse, 3).result()\nexcept Refused as e: kept = e.args\nkept")
+    ).value == (3,)
     await session.run("pool.shutdown()", check=True)
     code = "with concurrent.futures.ProcessPoolExecutor(1, context, prepare) as pool: got = pool.submit(square, 30).result()\ngot"
     assert (await session.run(code)).value == 5
@@ -107,11 +111,7 @@ async def test_N3_an_async_cell_awaits_a_process_pool(session):
 
 async def test_N3_a_child_process_leaves_the_session_alone(session):
     await session.run(POOL, check=True)
-    code = (
-        "import os\npid = os.fork()\n"
-        "if pid == 0:\n    print('child'); os._exit(0)\n"
-        "os.waitpid(pid, 0)[1]"
-    )
+    code = "import os\npid = os.fork()\nif pid == 0:\n    print('child'); os._exit(0)\nos.waitpid(pid, 0)[1]"
     result = await session.run(code)
     assert (result.value, result.stdout) == (0, "child\n")
     assert (await session.run("LIMIT")).value == 100
@@ -146,7 +146,9 @@ USES = [
 ]
 
 
-@pytest.mark.parametrize("first", ["", "import asyncio; await asyncio.sleep(0)\n", "import time; time.sleep(.01)\n"])
+@pytest.mark.parametrize(
+    "first", ["", "import asyncio; await asyncio.sleep(0)\n", "import time; time.sleep(.01)\n"]
+)
 async def test_N5_user_code_always_has_the_same_thread(way, first):
     await way.session.run(first + THREAD_BOUND, check=True)
     await way.session.run("import time; time.sleep(.01)", check=True)
@@ -220,12 +222,25 @@ except ValueError:
     1 / 0
 """
     error = (await way.run(code)).error
-    assert (error.type, error.context.type, error.context.cause.type) == ("ZeroDivisionError", "ValueError", "KeyError")
+    assert (error.type, error.context.type, error.context.cause.type) == (
+        "ZeroDivisionError",
+        "ValueError",
+        "KeyError",
+    )
     assert error.context.cause.notes == ["look here"]
     assert [frame.name for frame in error.context.frames] == ["<module>", "fail"]
     assert "The above exception was the direct cause" in error.text
     assert "During handling of the above exception" in error.text
     assert "stateroom" not in error.text
+
+
+async def test_E1_an_error_whose_text_never_ends_is_described_without():
+    async with stateroom.Session(repr_timeout_s=0.05) as session:
+        code = "class Odd(Exception):\n    def __str__(self):\n        while True: pass\nkept = 1\nraise Odd"
+        error = (await session.run(code)).error
+        assert (error.type, error.message) == ("Odd", "<exception str() failed>")
+        assert error.frames[-1].source == "raise Odd"
+        assert (await session.run("kept")).value == 1
 
 
 async def test_E1_no_frame_of_the_engine_in_an_awaited_error(awaiting):
@@ -249,8 +264,15 @@ async def test_E2_the_line_of_an_earlier_cell_is_shown(way):
 async def test_E3_members_of_a_group_are_data(way):
     code = "e = ExceptionGroup('e', [ValueError(1), ExceptionGroup('f', [TypeError(2)])])\ne.add_note('group note')\nraise e"
     error = (await way.run(code)).error
-    assert (error.type, error.message, error.notes) == ("ExceptionGroup", "e (2 sub-exceptions)", ["group note"])
-    assert [(member.type, member.message) for member in error.group] == [("ValueError", "1"), ("ExceptionGroup", "f (1 sub-exception)")]
+    assert (error.type, error.message, error.notes) == (
+        "ExceptionGroup",
+        "e (2 sub-exceptions)",
+        ["group note"],
+    )
+    assert [(member.type, member.message) for member in error.group] == [
+        ("ValueError", "1"),
+        ("ExceptionGroup", "f (1 sub-exception)"),
+    ]
     assert [(member.type, member.message) for member in error.group[1].group] == [("TypeError", "2")]
     assert "+-+---------------- 1 ----------------" in error.text
 
@@ -278,7 +300,11 @@ async def test_E4_an_exit_is_reported_and_the_session_lives(way, name, error, st
 async def test_E4_in_a_task_that_the_cell_awaits(awaiting, name, error, status):
     await awaiting.run(f"async def fail():\n    await asyncio.sleep(0)\n    raise {error}", check=True)
     group = "async with asyncio.TaskGroup() as g:\n    g.create_task(fail())"
-    for code in (group, "await asyncio.create_task(fail())", "await asyncio.gather(fail(), asyncio.sleep(0))"):
+    for code in (
+        group,
+        "await asyncio.create_task(fail())",
+        "await asyncio.gather(fail(), asyncio.sleep(0))",
+    ):
         result = await awaiting.run(code)
         assert (result.error.type, result.cancelled) == (name, False), code
         assert (await awaiting.run("1 + 1")).value == 2
@@ -305,10 +331,14 @@ async def text_until(late, execution_id, end):
 @pytest.mark.parametrize(("name", "error", "status"), EXITS)
 async def test_E4_in_the_background(session, name, error, status):
     late = collected(session)
-    await session.run(f"import asyncio\nasync def fail():\n    await asyncio.sleep(0)\n    raise {error}", check=True)
+    await session.run(
+        f"import asyncio\nasync def fail():\n    await asyncio.sleep(0)\n    raise {error}", check=True
+    )
     await session.run("task = asyncio.create_task(fail()); del task", execution_id="task")
     assert "Traceback" in await text_until(late, "task", name)
-    await session.run(f"def fail():\n    raise {error}\nasyncio.get_event_loop().call_soon(fail);", execution_id="callback")
+    await session.run(
+        f"def fail():\n    raise {error}\nasyncio.get_event_loop().call_soon(fail);", execution_id="callback"
+    )
     assert "Traceback" in await text_until(late, "callback", name)
     assert (await session.run("await asyncio.sleep(0, 5)")).value == 5
     assert (await session.run("1 + 1")).value == 2
@@ -336,7 +366,9 @@ FAILING_TASK = "import asyncio\nasync def fail():\n    await asyncio.sleep(0)\n 
 
 async def test_E5_an_error_that_nobody_retrieves_goes_to_stderr_of_its_cell(way):
     late = collected(way.session)
-    await way.session.run("async def fail(seconds=0):\n    await asyncio.sleep(seconds)\n    1 / 0", check=True)
+    await way.session.run(
+        "async def fail(seconds=0):\n    await asyncio.sleep(seconds)\n    1 / 0", check=True
+    )
     result = await way.run("task = asyncio.create_task(fail(0.02))\ndel task", execution_id="mine")
     text = result.stderr or await text_until(late, "mine", "ZeroDivisionError")
     assert "    1 / 0\n    ~~^~~\nZeroDivisionError: division by zero\n" in text
@@ -346,7 +378,10 @@ async def test_E5_an_error_that_nobody_retrieves_goes_to_stderr_of_its_cell(way)
 
 async def test_E5_while_another_cell_runs_it_is_not_tagged_with_that(session):
     late = collected(session)
-    await session.run(FAILING_TASK + "gate = asyncio.Event()\nasync def wait():\n    await gate.wait()\n    await fail()", check=True)
+    await session.run(
+        FAILING_TASK + "gate = asyncio.Event()\nasync def wait():\n    await gate.wait()\n    await fail()",
+        check=True,
+    )
     await session.run("task = asyncio.create_task(wait()); del task", execution_id="mine")
     result = await session.run("gate.set(); await asyncio.sleep(0.02)\n5", execution_id="other")
     assert (result.value, result.stderr) == (5, "")
@@ -355,7 +390,10 @@ async def test_E5_while_another_cell_runs_it_is_not_tagged_with_that(session):
 
 async def test_E5_a_task_of_a_task_belongs_to_the_same_cell(session):
     late = collected(session)
-    code = FAILING_TASK + "async def outer():\n    asyncio.create_task(fail())\ntask = asyncio.create_task(outer())"
+    code = (
+        FAILING_TASK
+        + "async def outer():\n    asyncio.create_task(fail())\ntask = asyncio.create_task(outer())"
+    )
     result = await session.run(code, execution_id="mine")
     text = result.stderr or await text_until(late, "mine", "ZeroDivisionError")
     assert "1 / 0" in text
@@ -364,7 +402,8 @@ async def test_E5_a_task_of_a_task_belongs_to_the_same_cell(session):
 async def test_E5_a_retrieved_error_is_not_reported(session):
     collected(session)
     result = await session.run(
-        FAILING_TASK + "task = asyncio.create_task(fail())\ntry: await task\nexcept ZeroDivisionError: pass\ndel task\n5"
+        FAILING_TASK
+        + "task = asyncio.create_task(fail())\ntry: await task\nexcept ZeroDivisionError: pass\ndel task\n5"
     )
     assert (result.value, result.stderr) == (5, "")
 
@@ -372,6 +411,8 @@ async def test_E5_a_retrieved_error_is_not_reported(session):
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="needs a task factory that takes a context")
 async def test_E5_with_an_eager_task_factory(session):
     late = collected(session)
-    await session.run(FAILING_TASK + "asyncio.get_event_loop().set_task_factory(asyncio.eager_task_factory)", check=True)
+    await session.run(
+        FAILING_TASK + "asyncio.get_event_loop().set_task_factory(asyncio.eager_task_factory)", check=True
+    )
     result = await session.run("task = asyncio.create_task(fail()); del task", execution_id="mine")
     assert "1 / 0" in (result.stderr or await text_until(late, "mine", "ZeroDivisionError"))

@@ -113,9 +113,7 @@ class FallbackTransformer:
         body = _unwrapped(next(const for const in module.co_consts if isinstance(const, CodeType)))
         final = tree.body[-1] if tree.body else None
         quiet = isinstance(final, ast.Expr) and is_quiet(final, source)
-        return CompiledCell(
-            source, filename, body, None, quiet=quiet, future_flags=flags, is_wrapped=True
-        )
+        return CompiledCell(source, filename, body, None, quiet=quiet, future_flags=flags, is_wrapped=True)
 
     def wrap(self, tree: ast.Module, plain: CodeType) -> ast.Module:
         """``async def`` around the statements, in their order, returning (value, ``locals()``).

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..protocol.messages import ErrorInfo, FrameInfo
 
-__all__ = ["describe_exception", "is_engine_file"]
+__all__ = ["STR_CALLERS", "describe_exception", "is_engine_file"]
 
 PACKAGE_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 MAX_CHAIN = 64
@@ -243,6 +243,10 @@ def _safe_str(value: object) -> str:
         return str(value)
     except BaseException:  # noqa: BLE001 - CPython's own words for it
         return "<exception str() failed>"
+
+
+STR_CALLERS = frozenset({_safe_str.__code__, traceback._safe_string.__code__})  # type: ignore[attr-defined]
+"""The code that calls ``str()`` of an exception, and takes whatever is raised in there for a failed one."""
 
 
 def _type_name(error: BaseException) -> str:

@@ -17,6 +17,9 @@ from ..config import EngineConfig
 __all__ = [
     "PROTOCOL_VERSION",
     "ClearMessage",
+    "CheckpointChunkMessage",
+    "CheckpointMessage",
+    "CheckpointedMessage",
     "ConfigureMessage",
     "DisplayMessage",
     "ErrorInfo",
@@ -29,7 +32,10 @@ __all__ = [
     "InputResponseMessage",
     "OutputMessage",
     "ProgressMessage",
+    "Job",
     "ReadyMessage",
+    "RestoreMessage",
+    "RestoredMessage",
     "ResultMessage",
     "ShutdownMessage",
     "Stream",
@@ -118,6 +124,24 @@ class InputResponseMessage(_Message, tag="input_response"):
     input_id: str
     data: str | None = None
     error: str | None = None
+
+
+class CheckpointMessage(_Message, tag="checkpoint"):
+    """Save the namespace; chunks and a CheckpointedMessage, or an ErrorMessage, come back."""
+
+    execution_id: str
+    number: int
+    timeout_s: float
+
+
+class RestoreMessage(_Message, tag="restore"):
+    """Bring back what the checkpoint file at ``path`` holds; a RestoredMessage or an ErrorMessage comes back."""
+
+    execution_id: str
+    number: int
+    path: str
+    clear_existing: bool = True
+    allow_other_python: bool = False
 
 
 class ShutdownMessage(_Message, tag="shutdown"):
@@ -243,6 +267,40 @@ class ErrorMessage(_Message, tag="error"):
     notes: list[str] = []
 
 
+class CheckpointChunkMessage(_Message, tag="checkpoint_chunk", dict=True):
+    """The next piece of a checkpoint, as raw bytes behind the message."""
+
+    execution_id: str
+
+    @property
+    def data(self) -> memoryview:
+        """The piece; valid for as long as the message."""
+        return self._data
+
+    def attach(self, payload: memoryview) -> None:
+        self._data = payload
+
+
+class CheckpointedMessage(_Message, tag="checkpointed"):
+    """All pieces of a checkpoint have been sent."""
+
+    execution_id: str
+    duration_s: float
+
+
+class RestoredMessage(_Message, tag="restored"):
+    """What became of the variables of a checkpoint."""
+
+    execution_id: str
+    restored: list[str] = []
+    failed: dict[str, str] = {}
+    """Saved, but could not be loaded here, and why."""
+    skipped: dict[str, str] = {}
+    """Left out when the checkpoint was written, and why."""
+    packages_changed: dict[str, tuple[str, str]] = {}
+    """Packages whose objects are in it: the version then and here (empty: not installed)."""
+
+
 class WarningMessage(_Message, tag="warning"):
     """Something that a user of the session should know; ``fields`` is structured."""
 
@@ -258,7 +316,10 @@ class FaultMessage(_Message, tag="fault"):
     fatal: bool = False
 
 
-ToWorker = ConfigureMessage | ExecuteMessage | InputResponseMessage | ShutdownMessage
+Job = ExecuteMessage | CheckpointMessage | RestoreMessage
+"""What a worker does one at a time, in its main thread."""
+
+ToWorker = ConfigureMessage | Job | InputResponseMessage | ShutdownMessage
 ToSession = (
     ReadyMessage
     | HeartbeatMessage
@@ -269,6 +330,9 @@ ToSession = (
     | InputMessage
     | ResultMessage
     | ErrorMessage
+    | CheckpointChunkMessage
+    | CheckpointedMessage
+    | RestoredMessage
     | WarningMessage
     | FaultMessage
 )

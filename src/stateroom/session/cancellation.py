@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ..config import SessionConfig
-from .execution import Execution
+from ..protocol.lifecycle import ExecutionState
+from .router import Work
 
 __all__ = ["CancelCounters", "CancelOutcome", "Canceller"]
 
@@ -59,7 +60,7 @@ class Canceller:
         config: SessionConfig,
         *,
         request: Callable[[int, int], None],
-        hard_stop: Callable[[Execution], Awaitable[None]],
+        hard_stop: Callable[[Work], Awaitable[None]],
     ) -> None:
         self.counters = CancelCounters()
         self._config = config
@@ -69,7 +70,7 @@ class Canceller:
     def __repr__(self) -> str:
         return f"<Canceller {self.counters!r}>"
 
-    async def cancel(self, execution: Execution, *, hard_stop: bool) -> CancelOutcome:
+    async def cancel(self, execution: Work, *, hard_stop: bool) -> CancelOutcome:
         """One request: asks the first time, insists from the second on.
 
         With ``hard_stop`` it climbs the whole ladder, however far that is needed.
@@ -83,7 +84,7 @@ class Canceller:
             outcome = CancelOutcome.STOPPED
         return outcome
 
-    async def ask(self, execution: Execution, *, grace_s: float | None = None) -> CancelOutcome:
+    async def ask(self, execution: Work, *, grace_s: float | None = None) -> CancelOutcome:
         """Signal until the execution ends or the grace of this attempt is over."""
         execution.cancel_attempts += 1
         attempt = execution.cancel_attempts
@@ -101,8 +102,8 @@ class Canceller:
             pause_s = min(pause_s * RESEND_FACTOR, RESEND_MAX_S)
         return self._count(execution)
 
-    def _count(self, execution: Execution) -> CancelOutcome:
-        if execution.done.done() and execution.done.result().cancelled:
+    def _count(self, execution: Work) -> CancelOutcome:
+        if execution.state is ExecutionState.CANCELLED:
             self.counters.effective += 1
             return CancelOutcome.CANCELLED
         self.counters.no_op += 1

@@ -23,7 +23,6 @@ from ..protocol.messages import (
 )
 from ..protocol.values import decode_value
 from .displays import Displays
-from .process import ExitReport
 from .stream import MessageStream
 
 __all__ = ["DisplayCallback", "Execution", "ExecutionResult", "OutputCallback", "Rich", "error_info"]
@@ -220,18 +219,16 @@ def error_info(error: BaseException) -> ErrorInfo:
     )
 
 
-def stopped_error(execution: Execution, report: ExitReport) -> ErrorInfo:
-    """The error of a cell that the hard stop ended."""
+def stopped_error(execution: Execution, how: str) -> ErrorInfo:
+    """The error of a cell that the hard stop ended; ``how`` tells what that did."""
     if execution.timeout_s is not None:
-        return _timed_out(execution, "", f"ended by force: {report}")
-    message = f"{execution.execution_id} did not end when asked and was ended by force: {report}"
+        return _timed_out(execution, "", f"ended by force: {how}")
+    message = f"{execution.execution_id} did not end when asked and was ended by force: {how}"
     return ErrorInfo(
         type="CancelledError",
         module="asyncio.exceptions",
         message=message,
         text=f"asyncio.exceptions.CancelledError: {message}\n",
-        exit_status=report.exit_status,
-        signal=report.signal,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from .cancellation import CancelCounters
+from .interceptors import InterceptorInfo
 
 __all__ = ["SessionInfo", "figures_of"]
 
@@ -29,6 +30,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Resident memory of the worker."""
     cpu_s: float | None
     """Processor time that the worker has used."""
+    cells_since_checkpoint: int
+    """Cells that have ended since the last checkpoint."""
+    interceptors: list[InterceptorInfo]
+    """What each message interceptor has cost."""
     cancels: CancelCounters
     """Requests to cancel, and what became of them."""
     telemetry: dict[str, float]

@@ -49,14 +49,17 @@ class InputDesk:
     def respond(self, input_id: str, text: str | None) -> None:
         """Answer a request; None is the end of the file. Raises :class:`InputRefused` if it is not open."""
         if input_id not in self._open:
-            raise InputRefused(f"input {input_id!r} is not open: it was answered, or its cell has ended")
+            raise InputRefused(f"input {input_id!r} is not open: it was answered, or its cell was cancelled")
         self._reply(input_id, text, None)
 
-    def forget(self, execution: Execution | None = None) -> None:
-        """The execution has ended, or the whole worker: its questions are open no more."""
-        gone = [key for key, asker in self._open.items() if execution is None or asker is execution]
-        for input_id in gone:
-            del self._open[input_id]
+    def refuse_all(self, execution: Execution) -> None:
+        """The execution was cancelled: its threads, too, get no more answers."""
+        for input_id in [key for key, asker in self._open.items() if asker is execution]:
+            self._reply(input_id, None, "its cell was cancelled")
+
+    def forget(self) -> None:
+        """The worker is gone: nobody waits for an answer any more."""
+        self._open.clear()
 
     async def _ask(self, message: InputMessage, on_input: InputCallback) -> None:
         text, reason = None, None

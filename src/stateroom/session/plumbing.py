@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 
 from ..protocol.cancel_page import CancelPage
+from ..protocol.messages import Stream
 
 __all__ = ["Plumbing"]
 
@@ -18,7 +19,7 @@ class Plumbing:
     """The ends that stay here, and, until the worker has its own copies, those that go to it."""
 
     def __init__(self) -> None:
-        self.pipes: dict[str, int] = {}
+        self.pipes: dict[Stream, int] = {}
         """Read ends of what are descriptors 1 and 2 of the worker, which reads them as well."""
         self._ours = contextlib.ExitStack()
         self._theirs = contextlib.ExitStack()
@@ -59,7 +60,7 @@ class Plumbing:
         out_read, self.stdout = self._pipe(keep_read=True)
         err_read, self.stderr = self._pipe(keep_read=True)
         life_read, _ = self._pipe(keep_read=False)
-        self.pipes.update(stdout=out_read, stderr=err_read)
+        self.pipes["stdout"], self.pipes["stderr"] = out_read, err_read
         self.inherited = [their_sock.fileno(), self.page.fd, out_read, err_read, life_read]
         """What the worker is told the numbers of: transport, page, both pipes, lifeline."""
 

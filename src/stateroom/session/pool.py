@@ -12,6 +12,7 @@ import functools
 from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from contextlib import asynccontextmanager
+from types import EllipsisType
 from typing import Any, Self
 
 import msgspec
@@ -70,7 +71,9 @@ class SessionPool:
     Use it as an async context manager, from one event loop.
     """
 
-    def __init__(self, size: int | None = None, *, config: SessionConfig | None = None, **settings: Any) -> None:
+    def __init__(
+        self, size: int | None = None, *, config: SessionConfig | None = None, **settings: Any
+    ) -> None:
         self.config, others = _split(size, settings)
         self.session_config = config if config is not None else load_config(others)
         self._launcher: TemplateLauncher | None = None
@@ -104,7 +107,7 @@ class SessionPool:
 
     @asynccontextmanager
     async def session(
-        self, *, tenant: Hashable = None, acquire_timeout_s: float | None = -1
+        self, *, tenant: Hashable = None, acquire_timeout_s: float | EllipsisType | None = ...
     ) -> AsyncIterator[Session]:
         """A session for as long as the ``async with`` block lasts.
 
@@ -117,7 +120,7 @@ class SessionPool:
         ``acquire_timeout_s`` (the pool's own, unless given; None for no limit), :class:`SessionClosed`,
         and :class:`WorkerStartError` if the session that was started for this caller did not come up.
         """
-        limit_s = self.config.acquire_timeout_s if acquire_timeout_s == -1 else acquire_timeout_s
+        limit_s = acquire_timeout_s if acquire_timeout_s is not ... else self.config.acquire_timeout_s
         member = await self._acquire(tenant, limit_s)
         try:
             yield member.session
@@ -131,7 +134,7 @@ class SessionPool:
         *,
         concurrency: int | None = None,
     ) -> AsyncIterator[MapItem]:
-        """Do ``work`` for each input; yield ``(index, result)`` as results come, not in order.
+        """Do ``work`` for each input; yield ``(position, result)`` as results come, not in order.
 
         ``work`` is code, which finds the input as ``item`` and ends in an expression, or a function
         of one argument, plain or async. Functions and inputs travel to the worker by cloudpickle;

@@ -26,7 +26,7 @@ ADD_PATH = "import sys\nsys.path += [path for path in {path!r} if path not in sy
 class MapItem(NamedTuple):
     """One result, and the position of its input."""
 
-    index: int
+    position: int
     result: ExecutionResult
 
 
@@ -149,8 +149,8 @@ class _Map:
     async def _serve(self, session: Session, entry: tuple[int, Any] | None) -> None:
         failure = await self._work.prepare_session(session)
         while entry is not None:
-            index, value = entry
-            await self._results.put(MapItem(index, failure or await self._one(session, value)))
+            position, value = entry
+            await self._results.put(MapItem(position, failure or await self._one(session, value)))
             if session.state != "idle":
                 return
             entry = await self._inputs.take()

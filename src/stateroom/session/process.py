@@ -15,9 +15,18 @@ from typing import Protocol
 from ..config import SessionConfig
 from ..errors import WorkerStartError
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME
+from ..protocol.messages import Stream
 from .plumbing import Plumbing
 
-__all__ = ["ExitReport", "Launcher", "OwnedProcess", "SpawnedProcess", "WorkerProcess", "popen_python", "spawn"]
+__all__ = [
+    "ExitReport",
+    "Launcher",
+    "OwnedProcess",
+    "SpawnedProcess",
+    "WorkerProcess",
+    "popen_python",
+    "spawn",
+]
 
 
 class ExitReport:
@@ -155,7 +164,7 @@ class WorkerProcess:
         """How it ended, as far as that is known."""
         return ExitReport(self.pid, self.process.returncode)
 
-    def leftover(self, stream: str) -> bytes:
+    def leftover(self, stream: Stream) -> bytes:
         """What a dead worker has written to descriptor 1 or 2 and not read back itself."""
         parts, fd = [], self._plumbing.pipes.get(stream)
         while fd is not None and select.select([fd], [], [], 0)[0] and (data := os.read(fd, 1 << 16)):

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..errors import ProtocolError, UnexpectedMessage
 from ..protocol.messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
     ClearMessage,
     DisplayMessage,
     ErrorMessage,
@@ -16,13 +18,19 @@ from ..protocol.messages import (
     OutputMessage,
     ProgressMessage,
     ReadyMessage,
+    RestoredMessage,
     ResultMessage,
     ToSession,
     WarningMessage,
 )
+from .errand import Errand
 from .execution import Execution, Rich
+from .interceptors import Interceptors
 
-__all__ = ["Router"]
+__all__ = ["Router", "Work"]
+
+Work = Execution | Errand
+"""What a worker does one at a time."""
 
 
 class Router:
@@ -34,16 +42,18 @@ class Router:
 
     def __init__(
         self,
+        interceptors: Interceptors,
         *,
         on_control: Callable[[HeartbeatMessage | WarningMessage | FaultMessage], None],
         on_input: Callable[[InputMessage, Execution | None], None],
-        on_finished: Callable[[Execution], None],
+        on_finished: Callable[[Work], None],
         on_late_output: Callable[[OutputMessage], None],
         on_late_display: Callable[[Rich], None],
         on_violation: Callable[[ProtocolError], None],
     ) -> None:
-        self.running: Execution | None = None
+        self.running: Work | None = None
         self.messages = 0
+        self._interceptors = interceptors
         self._on_control = on_control
         self._on_input = on_input
         self._on_finished = on_finished
@@ -60,6 +70,8 @@ class Router:
         try:
             if isinstance(item, ProtocolError):
                 raise item
+            if self._interceptors:
+                self._interceptors.see(item)
             self._route(item)
         except ProtocolError as error:
             self._on_violation(error)
@@ -70,41 +82,71 @@ class Router:
         elif isinstance(message, DisplayMessage | ClearMessage | ProgressMessage):
             self._route_rich(message)
         elif isinstance(message, ResultMessage):
-            self._finish(message, Execution.take_result)
+            self._finish(message, _take_result)
         elif isinstance(message, ErrorMessage):
-            self._finish(message, Execution.take_error)
+            self._finish(message, _take_error)
+        elif isinstance(message, CheckpointChunkMessage):
+            self._errand_of(message).take_chunk(message)
+        elif isinstance(message, CheckpointedMessage | RestoredMessage):
+            self._finish(message, _take_reply)
         elif isinstance(message, InputMessage):
-            self._on_input(message, self._owner(message.execution_id))
+            self._on_input(message, self._execution_of(message.execution_id))
         elif isinstance(message, ReadyMessage):
             raise UnexpectedMessage("a ReadyMessage came from a worker that was ready")
         else:
             self._on_control(message)
 
     def _route_output(self, message: OutputMessage) -> None:
-        execution = self._owner(message.execution_id)
+        execution = self._execution_of(message.execution_id)
         if execution is None:
             self._on_late_output(message)
         else:
             execution.take_output(message)
 
     def _route_rich(self, message: Rich) -> None:
-        execution = self._owner(message.execution_id)
+        execution = self._execution_of(message.execution_id)
         if execution is None:
             self._on_late_display(message)
         else:
             execution.take_rich(message)
 
-    def _owner(self, execution_id: str | None) -> Execution | None:
+    def _errand_of(self, message: CheckpointChunkMessage) -> Errand:
+        running = self._owner(message.execution_id)
+        if not isinstance(running, Errand):
+            raise UnexpectedMessage(f"a piece of checkpoint {message.execution_id} came unasked")
+        return running
+
+    def _execution_of(self, execution_id: str | None) -> Execution | None:
+        running = self._owner(execution_id)
+        return running if isinstance(running, Execution) else None
+
+    def _owner(self, execution_id: str | None) -> Work | None:
         running = self.running
         return running if running is not None and running.execution_id == execution_id else None
 
-    def _finish(self, message: Any, take: Callable[[Execution, Any], None]) -> None:
-        execution = self._owner(message.execution_id)
-        if execution is None:
+    def _finish(self, message: Any, take: Callable[[Any, Any], None]) -> None:
+        work = self._owner(message.execution_id)
+        if work is None:
             running = self.running.execution_id if self.running is not None else "nothing"
             raise UnexpectedMessage(
                 f"a {type(message).__name__} came for {message.execution_id}, but {running} is running"
             )
-        take(execution, message)
+        take(work, message)
         self.running = None
-        self._on_finished(execution)
+        self._on_finished(work)
+
+
+def _take_result(work: Work, message: ResultMessage) -> None:
+    if not isinstance(work, Execution):
+        raise UnexpectedMessage(f"a result came for {work.execution_id}, which is no cell")
+    work.take_result(message)
+
+
+def _take_reply(work: Work, message: CheckpointedMessage | RestoredMessage) -> None:
+    if not isinstance(work, Errand):
+        raise UnexpectedMessage(f"a {type(message).__name__} came for {work.execution_id}, which is a cell")
+    work.take_reply(message)
+
+
+def _take_error(work: Work, message: ErrorMessage) -> None:
+    work.take_error(message)

@@ -12,7 +12,16 @@ import msgspec
 import structlog
 
 from ..config import EngineConfig, SessionConfig
-from ..errors import Busy, ProtocolError, SessionBroken, SessionClosed
+from ..errors import (
+    Busy,
+    CheckpointError,
+    FrameTooLarge,
+    NotPlainData,
+    ProtocolError,
+    SessionBroken,
+    SessionClosed,
+    StateroomError,
+)
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
 from ..protocol.messages import (
     ErrorInfo,
@@ -20,9 +29,12 @@ from ..protocol.messages import (
     FaultMessage,
     HeartbeatMessage,
     OutputMessage,
+    RestoredMessage,
     ToSession,
 )
 from .cancellation import Canceller, CancelOutcome
+from .checkpoint_store import CheckpointFile
+from .errand import Errand
 from .execution import (
     DisplayCallback,
     Execution,
@@ -33,9 +45,11 @@ from .execution import (
 )
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
+from .interceptors import Interceptor, Interceptors
+from .keeper import Checkpoint, Keeper, Recovery, outlook
 from .link import WorkerLink
 from .process import ExitReport, Launcher, spawn
-from .router import Router
+from .router import Router, Work
 from .stream import MessageStream
 
 __all__ = ["Session"]
@@ -66,7 +80,14 @@ class Session:
         self._link: WorkerLink | None = None
         self._inputs = InputDesk(self._send_if_alive, self._run_beside)
         self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
+        self._interceptors = Interceptors(
+            budget_s=self.config.interceptor_budget_s,
+            max_concurrency=self.config.max_routing_concurrency,
+            pause=self._pause,
+            resume=self._resume,
+        )
         self._router = Router(
+            self._interceptors,
             on_control=self._control,
             on_input=self._inputs.take,
             on_finished=self._finished,
@@ -74,8 +95,10 @@ class Session:
             on_late_display=lambda message: self.on_late_display(message),
             on_violation=self._violated,
         )
-        self._queue: deque[Execution] = deque()
+        self._queue: deque[Work] = deque()
         self._numbers = itertools.count(1)
+        self._keeper = Keeper(self.config, lambda: next(self._numbers))
+        self._replaced_in_a_row = 0
         self._helpers: set[asyncio.Task[Any]] = set()
         self._executions = 0
         self._restarts = 0
@@ -211,10 +234,61 @@ class Session:
             heartbeat_age_s=link.heartbeat_age_s if link is not None else None,
             memory_bytes=memory_bytes,
             cpu_s=cpu_s,
+            cells_since_checkpoint=self._keeper.cells_since,
+            interceptors=self._interceptors.figures(),
             cancels=msgspec.structs.replace(self._canceller.counters),
             telemetry=dict(link.telemetry) if link is not None else {},
             last_exit=str(self._last_exit) if self._last_exit is not None else None,
         )
+
+    def add_message_interceptor(self, interceptor: Interceptor) -> None:
+        """Show each message from the worker to ``interceptor`` before it goes anywhere, in order.
+
+        A plain function should be done within ``interceptor_budget_s``; a coroutine function runs as a
+        task, at most ``max_routing_concurrency`` of them at a time. What it raises is logged.
+        """
+        self._interceptors.add(interceptor)
+
+    def remove_message_interceptor(self, interceptor: Interceptor) -> None:
+        """Undo :meth:`add_message_interceptor`; raises ValueError if there was none."""
+        self._interceptors.remove(interceptor)
+
+    # State
+
+    async def checkpoint(self) -> Checkpoint:
+        """Save the namespace, when the cells before are done; what cannot be saved is listed as skipped.
+
+        Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
+        """
+        errand, file = self._keeper.begin()
+        self._submit(errand, queue=True)
+        try:
+            return await self._keeper.finish(errand, file)
+        except asyncio.CancelledError:
+            errand.renew()
+            self._abandon(errand)
+            raise
+
+    async def restore(
+        self, saved: Checkpoint, *, clear_existing: bool = True, allow_other_python: bool = False
+    ) -> RestoredMessage:
+        """Bring a saved namespace back, into the same dict; the report says what came back and what not.
+
+        With ``clear_existing`` the user's other names go. A checkpoint of another Python minor version is
+        refused unless ``allow_other_python``. Raises :class:`CheckpointError`; the namespace is then as
+        it was.
+        """
+        errand = self._keeper.restore(
+            saved, clear_existing=clear_existing, allow_other_python=allow_other_python
+        )
+        self._submit(errand, queue=True)
+        report: RestoredMessage = await errand.done
+        return report
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What the newest worker got back of its predecessor's state; None if it has none."""
+        return self._keeper.recovery
 
     # Life
 
@@ -222,35 +296,60 @@ class Session:
         """Start the worker and wait until it is ready.
 
         Raises :class:`WorkerStartError` (with the tail of the worker's stderr), or
-        :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted.
+        :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
+        ``store``, what was saved under the session's name comes back (:attr:`recovery` tells); raises
+        :class:`CheckpointError` if another process has that name open, or the file is damaged.
         """
         self._advance(SessionEvent.START)
-        await self._start_worker()
+        try:
+            await asyncio.to_thread(self._keeper.open)
+        except BaseException:
+            self._advance(SessionEvent.START_FAILED)
+            raise
+        await self._start_worker("the session was opened again" if self._keeper.last else None)
 
-    async def restart(self) -> None:
-        """End the worker, whatever it is doing, and start another one with an empty namespace.
+    async def restart(self, *, restore: bool = True) -> None:
+        """End the worker, whatever it is doing, and start another one.
 
-        The running cell fails; cells that wait in the queue go to the new worker.
+        The running cell fails; cells that wait in the queue go to the new worker. The namespace comes
+        back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells.
         """
-        await self._replace_worker()
+        await self._replace_worker("restart() was called" if restore else None)
 
     async def close(self) -> None:
         """End the worker: what runs is cancelled, ``atexit`` handlers run, after the grace it is killed.
 
-        Safe to call twice, and in any state.
+        With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
         if self._state in (SessionState.CLOSED, SessionState.CLOSING):
             return
-        self._advance(SessionEvent.CLOSE)
         self._fail_queue(SessionClosed("the session was closed before this cell began"))
         if self._router.running is not None:
             await self._canceller.ask(self._router.running, grace_s=self.config.close_grace_s)
+        if self.config.store is not None and self._state is SessionState.IDLE:
+            await self._save_at_the_end()
+        self._advance(SessionEvent.CLOSE)
         await self._end_worker(grace_s=self.config.close_grace_s)
+        await self._interceptors.settle()
+        self._keeper.close()
         self._advance(SessionEvent.CLOSED)
 
-    async def _replace_worker(self) -> None:
+    async def _save_at_the_end(self) -> None:
+        try:
+            await self.checkpoint()
+        except (CheckpointError, SessionBroken) as error:
+            log.warning("last_checkpoint_failed", error=str(error))
+
+    async def _replace_worker(self, reason: str | None) -> None:
+        """Start a new worker; its namespace is the last checkpoint's, if there is a ``reason`` for it."""
+        self._begin_replacing()
+        await self._finish_replacing(reason)
+
+    def _begin_replacing(self) -> None:
         self._advance(SessionEvent.RESTART)
         self._restarts += 1
+
+    async def _finish_replacing(self, reason: str | None) -> None:
         try:
             await self._end_worker(grace_s=0)
         except asyncio.CancelledError:
@@ -258,9 +357,9 @@ class Session:
             raise
         if self._state is not SessionState.RESTARTING:
             raise SessionClosed("the session was closed while it restarted")
-        await self._start_worker()
+        await self._start_worker(reason)
 
-    async def _start_worker(self) -> None:
+    async def _start_worker(self, reason: str | None) -> None:
         self._violation = None
         try:
             self._link = link = await self._launch()
@@ -271,8 +370,13 @@ class Session:
             self._advance(SessionEvent.START_FAILED)
             self._fail_queue(SessionBroken("the worker did not start; call restart() to try again"))
             raise
+        recovering = self._keeper.recover(reason) if reason is not None else None
+        if recovering is not None:
+            self._queue.appendleft(recovering)  # before any cell that waits
         self._advance(SessionEvent.READY)
         self._send_next()
+        if recovering is not None:
+            await asyncio.wait([recovering.done])
 
     async def _launch(self) -> WorkerLink:
         process = await self._launcher(self.config)
@@ -300,19 +404,35 @@ class Session:
             self._give_up(running, report)
         if self._state in (SessionState.IDLE, SessionState.BUSY):
             self._advance(SessionEvent.WORKER_LOST)
-            self._fail_queue(SessionBroken(f"{report}; call restart() for a new worker"))
+            self._after_loss(report)
             self.on_worker_lost(report)
 
-    def _give_up(self, execution: Execution, report: ExitReport) -> None:
+    def _after_loss(self, report: ExitReport) -> None:
+        """A worker that nobody told to end is gone."""
+        config = self.config
+        if config.auto_restart and self._replaced_in_a_row < config.max_restarts_in_a_row:
+            self._replaced_in_a_row += 1
+            self._begin_replacing()
+            self._run_beside(self._replace_lost(str(report)))
+        else:
+            self._fail_queue(SessionBroken(f"{report}; call restart() for a new worker"))
+
+    async def _replace_lost(self, reason: str) -> None:
+        try:
+            await self._finish_replacing(reason)
+        except StateroomError as error:
+            log.warning("automatic_restart_failed", reason=reason, error=str(error))
+
+    def _give_up(self, execution: Work, report: ExitReport) -> None:
         """End an execution whose worker is gone, with the worker's last words."""
         for stream, text in report.last_words.items():
-            if text:
+            if text and isinstance(execution, Execution):
                 execution.take_output(
                     OutputMessage(stream=stream, execution_id=execution.execution_id, data=text)
                 )
         error = error_info(self._violation or SessionBroken(f"{report} while {execution.execution_id} ran"))
-        if execution.hard_stopped:
-            error = stopped_error(execution, report)
+        if execution.hard_stopped and isinstance(execution, Execution):
+            error = stopped_error(execution, f"{report}; {outlook(self._keeper)}")
         elif self._violation is None:
             error.type, error.exit_status, error.signal = "WorkerDied", report.exit_status, report.signal
         self._executions += 1
@@ -327,7 +447,7 @@ class Session:
         name = execution_id if execution_id is not None else f"e{number}"
         return ExecuteMessage(execution_id=name, number=number, code=code, filename=filename, argv=argv)
 
-    def _submit(self, execution: Execution, *, queue: bool) -> None:
+    def _submit(self, execution: Work, *, queue: bool) -> None:
         self._check_open()
         if self._state is SessionState.IDLE:
             self._send(execution)
@@ -339,29 +459,46 @@ class Session:
                 f"{running.execution_id if running else 'a restart'} is running and queue=False was given"
             )
 
-    def _send(self, execution: Execution) -> None:
+    def _send(self, execution: Work) -> None:
         assert self._link is not None
         self._link.send(execution.message)
         execution.advance(ExecutionEvent.EXECUTE)
         self._router.running = execution
         self._advance(SessionEvent.EXECUTE)
 
-    def _finished(self, execution: Execution) -> None:
-        self._executions += 1
-        self._inputs.forget(execution)
+    def _finished(self, work: Work) -> None:
+        if isinstance(work, Execution):
+            self._executions += 1
+            self._replaced_in_a_row = 0
+            self._keeper.cells_since += 1
         if self._state is SessionState.BUSY:
             self._advance(SessionEvent.DONE)
+            if isinstance(work, Execution) and self._keeper.is_due():
+                errand, file = self._keeper.begin()
+                self._queue.appendleft(errand)
+                self._run_beside(self._keep(errand, file))
             self._send_next()
 
+    async def _keep(self, errand: Errand, file: CheckpointFile) -> None:
+        """See the automatic checkpoint through."""
+        try:
+            await self._keeper.finish(errand, file)
+        except CheckpointError as error:
+            log.warning("automatic_checkpoint_failed", error=str(error))
+
     def _send_next(self) -> None:
-        if self._queue and self._state is SessionState.IDLE:
-            self._send(self._queue.popleft())
+        while self._queue and self._state is SessionState.IDLE:
+            work = self._queue.popleft()
+            try:
+                self._send(work)
+            except (FrameTooLarge, NotPlainData) as error:
+                work.give_up(ExecutionEvent.CANCEL, error_info(error))
 
     def _fail_queue(self, error: Exception) -> None:
         while self._queue:
             self._queue.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
 
-    def _cancel_queued(self, execution: Execution) -> None:
+    def _cancel_queued(self, execution: Work) -> None:
         self._queue.remove(execution)
         error = ErrorInfo(
             type="CancelledError", module="asyncio.exceptions", message="cancelled before it began"
@@ -373,14 +510,14 @@ class Session:
         if self._link is not None:
             self._link.request_cancel(number, attempt)
 
-    async def _hard_stop(self, execution: Execution) -> None:
+    async def _hard_stop(self, execution: Work) -> None:
         """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
         if self._state is not SessionState.BUSY or self._router.running is not execution:
             return
         execution.hard_stopped = True
-        await self._replace_worker()
+        await self._replace_worker(f"{execution.execution_id} was ended by force")
 
-    def _abandon(self, execution: Execution) -> None:
+    def _abandon(self, execution: Work) -> None:
         """Nobody waits for this cell any more: end it, so that the next one can run."""
         if execution in self._queue:
             self._cancel_queued(execution)
@@ -395,7 +532,7 @@ class Session:
 
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
-    async def _end_by_timeout(self, execution: Execution) -> None:
+    async def _end_by_timeout(self, execution: Work) -> None:
         if execution in self._queue:
             self._cancel_queued(execution)
             return

@@ -25,7 +25,9 @@ class MessageStream:
     so :meth:`let_pass` reads on as far as what the worker can hold back.
     """
 
-    def __init__(self, pause: Callable[[], None], resume: Callable[[], None], *, max_outbox_bytes: int) -> None:
+    def __init__(
+        self, pause: Callable[[], None], resume: Callable[[], None], *, max_outbox_bytes: int
+    ) -> None:
         self._pause = pause
         self._resume = resume
         self._slack_bytes = SLACK_BYTES + 2 * max_outbox_bytes

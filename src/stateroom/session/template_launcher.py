@@ -33,6 +33,7 @@ class TemplateLauncher:
         self.templates_started = 0
         self.spawns_instead: str | None = None
         """Why workers are spawned, if they are."""
+        self._closed = False
         self._losses = 0
         self._renewal = asyncio.Lock()
 
@@ -66,7 +67,7 @@ class TemplateLauncher:
 
     async def close(self, *, grace_s: float) -> None:
         """End the template; workers live on."""
-        self.spawns_instead = "the pool is closed"
+        self._closed = True
         template, self.template = self.template, None
         if template is not None:
             await template.close(grace_s=grace_s)
@@ -74,6 +75,8 @@ class TemplateLauncher:
     async def _living_template(self) -> TemplateProcess:
         """The template; a new one, if the last is gone."""
         async with self._renewal:
+            if self._closed:
+                raise WorkerStartError("no worker was made: the pool is closed")
             if self.template is None or not self.template.alive:
                 self.template = None
                 template = TemplateProcess(self.config, self.preload)

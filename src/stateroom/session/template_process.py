@@ -111,7 +111,7 @@ class ForkedProcess:
 
 
 class TemplateProcess:
-    """One template. Make it, ``await start()``, ``await fork(config)`` as often as needed, ``await close()``."""
+    """One template: ``await start()``, ``await fork(config)`` as often as needed, ``await close()``."""
 
     def __init__(self, config: SessionConfig, preload: Sequence[str]) -> None:
         self.config = config
@@ -216,7 +216,7 @@ class TemplateProcess:
     def _ask(self, plumbing: Plumbing) -> asyncio.Future[ForkedProcess]:
         if self._gone.is_set() or self._control is None:
             raise TemplateGone(f"the template is gone; {self._tail()}")
-        descriptors = WorkerDescriptors(*plumbing.inherited, plumbing.stdout, plumbing.stderr)
+        descriptors = WorkerDescriptors(*(*plumbing.inherited, plumbing.stdout, plumbing.stderr))
         try:
             socket.send_fds(self._control, [FORK], descriptors)
         except OSError as error:

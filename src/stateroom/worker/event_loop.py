@@ -38,8 +38,6 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
         def _write_to_self(self) -> None: ...
         def _check_closed(self) -> None: ...
-        def _run_once(self) -> None: ...
-        def _process_events(self, events: Any) -> None: ...
 
     wait_elsewhere: Callable[[Any], Any] | None = None
     """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
@@ -75,11 +73,11 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         self._note_end_of_callbacks()
-        super()._run_once()
+        super()._run_once()  # type: ignore[misc]
 
     def _process_events(self, events: Any) -> None:
         self.busy_since = time.monotonic()  # the wait for events is over
-        super()._process_events(events)
+        super()._process_events(events)  # type: ignore[misc]
 
     def _note_end_of_callbacks(self) -> None:
         since, self.busy_since = self.busy_since, None

@@ -40,6 +40,8 @@ class InputBroker:
         self._before_asking = before_asking
         self._numbers = itertools.count(1)
         self._open: dict[str, _Request] = {}
+        self._given_up: set[str] = set()
+        self._closed = False
         self._forked = False
 
     def __repr__(self) -> str:
@@ -69,6 +71,8 @@ class InputBroker:
         """Ask, and wait for the answer. Raises EOFError or TimeoutError."""
         if self._forked:
             raise EOFError("a forked child process cannot ask for input")
+        if self._closed:
+            raise EOFError("the session is closed")
         self._before_asking()
         request = _Request()
         origin = current_origin() or self.running
@@ -78,17 +82,26 @@ class InputBroker:
             self._send(InputMessage(input_id=input_id, execution_id=origin, prompt=prompt, password=password))
             wait_for_answer(request.gate, -1 if self.timeout_s is None else self.timeout_s)
         finally:
-            self._open.pop(input_id, None)
+            if self._open.pop(input_id, None) is not None:
+                self._given_up.add(input_id)
         return self._line(request.answer)
 
     def answer(self, message: InputResponseMessage) -> bool:
-        """From the i/o thread: an answer has come. False if nobody waits for it."""
+        """An answer has come. False if it is to a question that nobody has asked, or that was answered."""
         request = self._open.pop(message.input_id, None)
         if request is None:
-            return False
+            given_up = message.input_id in self._given_up
+            self._given_up.discard(message.input_id)
+            return given_up
         request.answer = message
         request.gate.release()
         return True
+
+    def close(self) -> None:
+        """The worker ends: threads that wait for an answer must not keep it."""
+        self._closed = True
+        for input_id in list(self._open):
+            self.answer(InputResponseMessage(input_id=input_id, error="the session is closed"))
 
     def forget_after_fork(self) -> None:
         """In a forked child: the transport belongs to the parent."""

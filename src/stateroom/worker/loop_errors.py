@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import traceback
 from types import TracebackType
@@ -33,14 +34,20 @@ class LoopErrors:
     def left_loop(self, error: BaseException) -> None:
         """A SystemExit or KeyboardInterrupt tore through ``run_forever``.
 
-        Of a task it is kept by the task; of a plain callback this is the only trace. Without the frames
-        of the loop, which refer to the task, a task that nobody retrieves is reported at once.
+        Of a task it is kept by the task; of a plain callback this is the only trace. The frames of the
+        loop refer to the task: without them, one that nobody retrieves is reported at once.
         """
-        called = _called_by_loop(error.__traceback__)
-        if called is not None:
-            error.__traceback__ = called
-        if called is None or not called.tb_frame.f_code.co_flags & _TASK_FLAGS:
+        run = _call_by_loop(error.__traceback__)
+        if run is None or run.tb_next is None:
             self._loop.call_exception_handler({"message": "callback raised", "exception": error})
+            return
+        handle = run.tb_frame.f_locals["self"]
+        _clear_frames(error.__traceback__, run.tb_next)
+        error.__traceback__ = run.tb_next
+        if not run.tb_next.tb_frame.f_code.co_flags & _TASK_FLAGS:
+            self._loop.call_exception_handler(
+                {"message": "callback raised", "exception": error, "handle": handle}
+            )
 
     def _handle(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An asyncio exception handler."""
@@ -54,13 +61,19 @@ class LoopErrors:
                 origin_of_cell.reset(token)
 
 
-def _called_by_loop(traceback_: TracebackType | None) -> TracebackType | None:
-    """The part, of a traceback that goes through the loop, that begins with what the loop called."""
-    while traceback_ is not None and traceback_.tb_next is not None:
-        if traceback_.tb_frame.f_code is _RUN:
-            return traceback_.tb_next
-        traceback_ = traceback_.tb_next
-    return None
+def _call_by_loop(first: TracebackType | None) -> TracebackType | None:
+    """Where, in a traceback that goes through the loop, the loop called something."""
+    while first is not None and first.tb_frame.f_code is not _RUN:
+        first = first.tb_next
+    return first
+
+
+def _clear_frames(first: TracebackType | None, end: TracebackType) -> None:
+    """Empty the frames of a traceback, up to ``end``, as far as they have ended."""
+    while first is not None and first is not end:
+        with contextlib.suppress(RuntimeError):
+            first.tb_frame.clear()
+        first = first.tb_next
 
 
 def _origin(context: dict[str, Any]) -> str | None:

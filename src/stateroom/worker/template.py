@@ -29,6 +29,12 @@ from typing import Any
 
 import msgspec
 
+from ..config import EngineConfig
+from ..engine.async_executor import AsyncExecutor
+from ..engine.namespace import NamespaceManager
+from ..engine.tracebacks import describe_exception
+from ..protocol.framing import FrameReader
+from ..protocol.messages import ToWorker
 from ..protocol.template_messages import (
     FORK,
     MAX_TEXT_CHARS,
@@ -83,6 +89,7 @@ class Template:
                 raise SystemExit(1) from None
         if sys.path[0] == "":
             del sys.path[0]
+        warm_up()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent or a module may have had it ignored
         settle_memory()
         self._send(TemplateReady(threads_beside_main()))
@@ -160,6 +167,18 @@ def become_worker(descriptors: WorkerDescriptors) -> None:
     arguments = [str(fd) for fd in descriptors[:5]]
     sys.argv = [sys.modules[be_worker.__module__].__file__ or "", *arguments]
     be_worker(arguments)
+
+
+def warm_up() -> None:
+    """Do once what each worker would do for the first time: decoders, tables, imports inside functions."""
+    FrameReader(ToWorker, 1 << 16)
+    executor = AsyncExecutor(NamespaceManager({}), execution_id="warm-up", config=EngineConfig())
+    for code in ("import asyncio; await asyncio.sleep(0)", "def f():\n    return 1\nf()"):
+        executor.plan(executor.prepare(code, None))
+    try:
+        executor.prepare("x = (", None)
+    except SyntaxError as error:
+        describe_exception(error, max_chars=1000)
 
 
 def settle_memory() -> None:

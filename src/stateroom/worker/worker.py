@@ -19,19 +19,24 @@ from ..engine.async_executor import AsyncExecutor
 from ..engine.compiler import ExecutionMode
 from ..engine.coroutines import note_cancel
 from ..engine.namespace import NamespaceManager
-from ..engine.tracebacks import describe_exception
+from ..engine.tracebacks import STR_CALLERS, describe_exception
 from ..errors import FrameTooLarge, ProtocolError
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import (
     PROTOCOL_VERSION,
+    CheckpointedMessage,
+    CheckpointMessage,
     ConfigureMessage,
     ErrorInfo,
     ErrorMessage,
     ExecuteMessage,
     FaultMessage,
     InputResponseMessage,
+    Job,
     ReadyMessage,
+    RestoredMessage,
+    RestoreMessage,
     ResultMessage,
     ShutdownMessage,
     Stream,
@@ -45,6 +50,7 @@ from .handover import Handover
 from .input import InputBroker, reopen_stdin, wait_for_answer
 from .interrupts import Interrupts, Target
 from .io_thread import IoThread, describe_fault
+from .keeping import Keeping
 from .lag_watch import LagWatch
 from .loop_errors import LoopErrors
 from .origin import follow_threads, origin_of_cell
@@ -103,7 +109,7 @@ class SubprocessWorker:
         self.limit = TimeLimit(settings.engine.repr_timeout_s, self._wake_io)
         self.interrupts = Interrupts(
             endpoints.page,
-            showing=SHOWING,
+            showing=SHOWING | STR_CALLERS,
             limit=self.limit,
             waits=[
                 wait_for_answer,
@@ -140,8 +146,9 @@ class SubprocessWorker:
             prepare_thread=Interrupts.block_here,
         )
         self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s, self.io.wake)
-        self._inbox: deque[ExecuteMessage | ShutdownMessage] = deque()
-        self._current: ExecuteMessage | None = None
+        self.keeping = Keeping(self.executor, self.outbox, self.interrupts, self.loop)
+        self._inbox: deque[Job | ShutdownMessage] = deque()
+        self._current: Job | None = None
         self._pid = os.getpid()
         self._main_thread = get_ident()
 
@@ -155,7 +162,7 @@ class SubprocessWorker:
         """Take one message, in the thread that read it."""
         if isinstance(item, ProtocolError):
             self.outbox.send(FaultMessage(reason=describe_fault(item)))
-        elif isinstance(item, ExecuteMessage):
+        elif isinstance(item, Job):
             self._accept(item)
         elif isinstance(item, InputResponseMessage):
             if not self.input.answer(item):
@@ -165,7 +172,7 @@ class SubprocessWorker:
         else:
             self.outbox.send(FaultMessage(reason="UnexpectedMessage: a worker is configured only once"))
 
-    def _accept(self, message: ExecuteMessage) -> None:
+    def _accept(self, message: Job) -> None:
         """The Busy guard: one execution at a time."""
         if self._current is not None:
             error = ErrorInfo(
@@ -178,7 +185,7 @@ class SubprocessWorker:
         self._current = message
         self._enqueue(message)
 
-    def _enqueue(self, message: ExecuteMessage | ShutdownMessage) -> None:
+    def _enqueue(self, message: Job | ShutdownMessage) -> None:
         self._inbox.append(message)
         if get_ident() == self._main_thread:
             self.loop.stop()
@@ -205,7 +212,10 @@ class SubprocessWorker:
             message = self._next()
             if isinstance(message, ShutdownMessage):
                 break
-            self._serve_cell(message)
+            if isinstance(message, ExecuteMessage):
+                self._serve_cell(message)
+            else:
+                self._serve_keeping(message)
         self._close()
 
     def _install(self) -> None:
@@ -243,6 +253,7 @@ class SubprocessWorker:
     def _close(self) -> None:
         """End as ``asyncio.run`` does: tasks cancelled and waited for, then the loop closed."""
         self.handover.close()
+        self.input.close()
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:
             task.cancel()
@@ -259,11 +270,11 @@ class SubprocessWorker:
         self.input.forget_after_fork()
         self.publisher.forget_after_fork()
 
-    def _next(self) -> ExecuteMessage | ShutdownMessage:
+    def _next(self) -> Job | ShutdownMessage:
         """Run the loop until there is something to do."""
         while True:
             waiting = self._inbox[0] if self._inbox else None
-            if isinstance(waiting, ExecuteMessage):
+            if waiting is not None and not isinstance(waiting, ShutdownMessage):
                 # The loop may still be held elsewhere by a background task: a wait that can be cancelled.
                 self.interrupts.aim(Target(waiting.number, frozenset(), in_loop=False))
             try:
@@ -278,6 +289,21 @@ class SubprocessWorker:
             self.receiver.read_in_loop()
             self.handover.run_at_home()
             self.receiver.read_in_io_thread()
+
+    def _serve_keeping(self, message: CheckpointMessage | RestoreMessage) -> None:
+        """A checkpoint or a restore, and its reply."""
+        reply: CheckpointedMessage | RestoredMessage | ErrorMessage
+        try:
+            reply = self.keeping.do(message)
+        except BaseException as error:  # noqa: BLE001 - code of the user's objects has run
+            reply = _failure(error, ExecutionMode.UNKNOWN, 0.0, self.executor.config.max_error_chars)
+            reply.execution_id = message.execution_id
+            reply.cancelled = isinstance(error, asyncio.CancelledError)
+        self.interrupts.aim(None)
+        self._flush_output()
+        self._current = None
+        self.receiver.watch_in_io_thread(False)
+        self.outbox.send(reply)
 
     def _serve_cell(self, message: ExecuteMessage) -> None:
         self.output.begin(message.execution_id)
@@ -321,7 +347,8 @@ class SubprocessWorker:
             cancelled = isinstance(error, asyncio.CancelledError) and self.interrupts.wanted(message.number)
             if cancelled:
                 note_cancel(error, f"the session, request {self.interrupts.page.read()[1]}")
-            failure = _failure(error, mode, duration_s, self.executor.config.max_error_chars)
+            with self.limit:
+                failure = _failure(error, mode, duration_s, self.executor.config.max_error_chars)
             failure.cancelled = cancelled
             if not cancelled:
                 self._send_figures_of_failure()

@@ -10,7 +10,7 @@ from ..telemetry import Telemetry
 from .calls import Blocks
 from .judge import Judge
 from .read_ast import read_cell
-from .rules import Rules
+from .rules import rules_for
 from .scopes import ScopeCache
 from .steps import CallSites
 
@@ -52,7 +52,7 @@ class BlockingDetector:
     def __init__(self, config: EngineConfig, telemetry: Telemetry) -> None:
         self._config = config
         self._telemetry = telemetry
-        self._rules = Rules(config.blocking_modules, config.blocking_methods)
+        self._rules = rules_for(config.blocking_modules, config.blocking_methods)
         self._scopes = ScopeCache()
 
     def __repr__(self) -> str:

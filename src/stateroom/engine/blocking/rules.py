@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from .tables import ASYNC_MODULE_PARTS, BLOCKING_CALLS, PUBLIC_CLASSES, PUBLIC_NAMES, PUBLIC_PACKAGES
 
-__all__ = ["PackageRules", "Rules"]
+__all__ = ["PackageRules", "Rules", "rules_for"]
 
 
 class PackageRules:
@@ -151,6 +152,12 @@ class Rules:
             rules.add(rest, class_name, [name])
         if not class_name[:1].isupper():
             rules.add(module, "", [name])
+
+
+@functools.cache
+def rules_for(modules: tuple[str, ...], methods: tuple[str, ...]) -> Rules:
+    """The rules for these settings, built once: 3 ms that forked workers find done."""
+    return Rules(modules, methods)
 
 
 def _public_name(module: str, class_name: str, name: str) -> str:

@@ -28,6 +28,7 @@ _FTP_LIKE = "connect login quit"
 
 BLOCKING_CALLS: dict[str, dict[str, str]] = {
     "builtins": {"": "input open breakpoint"},
+    "stateroom.worker.input": {"InputBroker": "input getpass"},  # what `input` is in a worker
     "time": {"": "sleep"},
     "io": {
         "": "open open_code FileIO",
@@ -297,6 +298,8 @@ PUBLIC_NAMES = {
     "builtins.open": "open",
     "builtins.input": "input",
     "builtins.breakpoint": "breakpoint",
+    "stateroom.worker.input.InputBroker.input": "input",
+    "stateroom.worker.input.InputBroker.getpass": "getpass.getpass",
     "io.open": "open",
     "psycopg.Connection.connect": "psycopg.connect",
     "getpass.unix_getpass": "getpass.getpass",

@@ -1,0 +1,153 @@
+"""Sessions from the warm template beside a bare fork server, measured in turns in one run.
+
+``python benchmarks/pool.py [ROUNDS]`` prints medians, and how many times longer a session takes than the
+bare fork server: a process that forks a child for each request, which then answers framed
+compile+eval on a blocking socket, without output, cancel, event loop or limits. Both have numpy
+loaded beforehand. The last line is what the worker of a session at rest has in memory for itself alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from socket import send_fds, socketpair
+from typing import Any
+
+import msgspec
+import psutil
+
+import stateroom
+from stateroom.session.template_launcher import TemplateLauncher
+
+PRELOAD = ["numpy"]
+MANY = 10
+AT_REST_S = 3.0
+CELL = "6 * 7"
+
+BARE_SERVER = """
+import gc, os, signal, socket, sys
+import msgspec, numpy
+
+def serve(sock):
+    stream = sock.makefile("rb")
+    namespace = {}
+    while len(head := stream.read(4)) == 4:
+        code = msgspec.msgpack.decode(stream.read(int.from_bytes(head, "big")))
+        data = msgspec.msgpack.encode(repr(eval(compile(code, "<cell>", "eval"), namespace)))
+        sock.sendall(len(data).to_bytes(4, "big") + data)
+
+control = socket.socket(fileno=int(sys.argv[1]))
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+gc.collect()
+gc.freeze()
+while True:
+    data, fds, _, _ = socket.recv_fds(control, 1, 1)
+    if not data:
+        break
+    if os.fork() == 0:
+        control.close()
+        serve(socket.socket(fileno=fds[0]))
+        os._exit(0)
+    os.close(fds[0])
+"""
+
+
+class BareServer:
+    """The fork server of comparison."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socketpair()
+        command = [sys.executable, "-c", BARE_SERVER, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    async def first_result(self) -> float:
+        """Fork a child and evaluate the cell in it: seconds."""
+        loop, started = asyncio.get_running_loop(), time.perf_counter()
+        ours, theirs = socketpair()
+        with ours:
+            ours.setblocking(False)
+            with theirs:
+                send_fds(self._control, [b"f"], [theirs.fileno()])
+            data = msgspec.msgpack.encode(CELL)
+            await loop.sock_sendall(ours, len(data).to_bytes(4, "big") + data)
+            reply = await loop.sock_recv(ours, 4096)
+            assert msgspec.msgpack.decode(reply[4:]) == "42"
+            return time.perf_counter() - started
+
+    def close(self) -> None:
+        """End the server."""
+        self._control.close()
+        self._process.wait()
+
+
+async def first_result(launcher: Any = None) -> float:
+    """Start a session and run the cell in it: seconds, the end of the session not counted."""
+    started = time.perf_counter()
+    session = stateroom.Session(launcher=launcher) if launcher is not None else stateroom.Session()
+    await session.start()
+    assert (await session.run(CELL)).value == 42
+    elapsed = time.perf_counter() - started
+    await session.close()
+    return elapsed
+
+
+async def from_pool(pool: stateroom.SessionPool) -> float:
+    """Take a session that is ready and run the cell in it: seconds."""
+    while pool.info.idle < pool.config.max_size:
+        await asyncio.sleep(0.001)
+    started = time.perf_counter()
+    async with pool.session() as session:
+        assert (await session.run(CELL)).value == 42
+        return time.perf_counter() - started
+
+
+async def many(one: Callable[[], Awaitable[float]]) -> float:
+    """Several at once: seconds until the last has its result."""
+    return max(await asyncio.gather(*[one() for _ in range(MANY)]))
+
+
+async def at_rest_bytes(launcher: TemplateLauncher) -> int:
+    """Private memory (USS) of a session's worker that has run one cell and then nothing for a while."""
+    async with stateroom.Session(launcher=launcher) as session:
+        await session.run(CELL)
+        await asyncio.sleep(AT_REST_S)
+        return int(psutil.Process(session.pid).memory_full_info().uss)
+
+
+async def measure(rounds: int) -> None:
+    """All measures in turns, then the table."""
+    bare = BareServer()
+    launcher = TemplateLauncher(stateroom.SessionConfig(), PRELOAD)
+    await launcher.start()
+    async with stateroom.SessionPool(size=2, preload=PRELOAD) as pool:
+        measures: dict[str, Callable[[], Awaitable[float]]] = {
+            "bare fork server, first result": bare.first_result,
+            "session from the template, first result": lambda: first_result(launcher),
+            "session that is ready in a pool": lambda: from_pool(pool),
+            "spawned session, first result": first_result,
+            f"bare fork server, {MANY} at once": lambda: many(bare.first_result),
+            f"session from the template, {MANY} at once": lambda: many(lambda: first_result(launcher)),
+        }
+        for measure in measures.values():
+            await measure()
+        times: dict[str, list[float]] = {name: [] for name in measures}
+        for _ in range(rounds):
+            for name, measure in measures.items():
+                times[name].append(await measure())
+    base = 0.0
+    for name, taken in times.items():
+        median = statistics.median(taken)
+        base = median if name.startswith("bare") else base
+        print(f"{name:45} {median * 1000:8.2f} ms {median / base:8.2f}x  best {min(taken) * 1000:.2f}")
+    print(f"{'private memory of a session at rest':45} {await at_rest_bytes(launcher) / 1e6:8.2f} MB")
+    await launcher.close(grace_s=2)
+    bare.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 30))

@@ -1,0 +1,94 @@
+"""What a worker does between cells at the session's request: a checkpoint, a restore."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CheckpointError
+from ..protocol.framing import Buffer
+from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
+from ..protocol.messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
+    CheckpointMessage,
+    ErrorInfo,
+    ErrorMessage,
+    RestoredMessage,
+    RestoreMessage,
+)
+
+__all__ = ["Errand"]
+
+
+class Errand:
+    """Waits its turn among the executions and is cancelled like one; ``done`` gets the worker's reply.
+
+    A failure is a :class:`CheckpointError` there.
+    """
+
+    on_input = None
+    streams = False
+
+    def __init__(
+        self,
+        message: CheckpointMessage | RestoreMessage,
+        on_chunk: Callable[[Buffer], None] = lambda _: None,
+    ) -> None:
+        self.message = message
+        self.execution_id = message.execution_id
+        self.number = message.number
+        self.state = ExecutionState.QUEUED
+        self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.timeout_s: float | None = None
+        self.cancel_attempts = 0
+        self.hard_stopped = False
+        self._on_chunk = on_chunk
+        self._chunk_error: CheckpointError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Errand {self.execution_id} {self.state.name}>"
+
+    def advance(self, event: ExecutionEvent) -> None:
+        """Move to the next state; raises :class:`UnexpectedMessage` if there is none."""
+        self.state = advance_execution(self.state, event, self.execution_id)
+
+    def let_pass(self) -> None:
+        """Nobody can hold an errand's messages up."""
+
+    def renew(self) -> None:
+        """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""
+        if self.done.cancelled():
+            self.done = self.done.get_loop().create_future()
+
+    def take_chunk(self, message: CheckpointChunkMessage) -> None:
+        """Pass a piece on; after a failure the rest is let by, since the worker sends it anyway."""
+        self.advance(ExecutionEvent.OUTPUT)
+        if self._chunk_error is None:
+            try:
+                self._on_chunk(message.data)
+            except (CheckpointError, OSError) as error:
+                self._chunk_error = CheckpointError(f"the checkpoint could not be stored: {error}")
+
+    def take_reply(self, message: CheckpointedMessage | RestoredMessage) -> None:
+        self.advance(ExecutionEvent.RESULT)
+        self._settle(self._chunk_error, message)
+
+    def take_error(self, message: ErrorMessage) -> None:
+        self.advance(ExecutionEvent.CANCELLED if message.cancelled else ExecutionEvent.ERROR)
+        self._settle(CheckpointError(message.error.message or message.error.type))
+
+    def give_up(self, event: ExecutionEvent, error: ErrorInfo, *, cancelled: bool = False) -> None:
+        """End without a reply of the worker."""
+        self.advance(event)
+        self._settle(CheckpointError(f"{'cancelled: ' if cancelled else ''}{error.message}"))
+
+    def _settle(self, error: CheckpointError | None, reply: Any = None) -> None:
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(reply)
+        else:
+            self.done.set_exception(error)
+            self.done.exception()  # nobody has to look at it

@@ -1,0 +1,168 @@
+"""Functions that see each message from the worker before anybody else, in order.
+
+A plain function is called at once and timed against a budget. A coroutine function runs as a task;
+``max_routing_concurrency`` bounds how many of these are under way, and when the bound is reached the
+session stops reading until one has ended. So nothing is dropped and nothing grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..protocol.messages import ToSession
+
+__all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
+
+Interceptor = Callable[[ToSession], Any]
+
+WARN_EVERY_S = 1.0
+"""An interceptor that is always late is reported once in this time."""
+
+log = structlog.get_logger("stateroom.session")
+
+
+class InterceptorInfo(msgspec.Struct, kw_only=True):
+    """What one interceptor has cost; durations in seconds, of tasks from start to end."""
+
+    name: str
+    calls: int = 0
+    errors: int = 0
+    overruns: int = 0
+    """Calls that took longer than the budget; of tasks, what is not spent waiting is not known."""
+    total_s: float = 0.0
+    longest_s: float = 0.0
+    running: int = 0
+    """Tasks under way."""
+
+
+class _Entry:
+    """One interceptor and its figures."""
+
+    __slots__ = ("function", "info", "warned_at")
+
+    def __init__(self, function: Interceptor) -> None:
+        self.function = function
+        name = getattr(function, "__qualname__", None) or repr(function)
+        self.info = InterceptorInfo(name=name)
+        self.warned_at = -WARN_EVERY_S
+
+    def __repr__(self) -> str:
+        return f"<_Entry {self.info!r}>"
+
+
+class Interceptors:
+    """The interceptors of one session. ``pause`` and ``resume`` stop and continue the reading."""
+
+    def __init__(
+        self,
+        *,
+        budget_s: float,
+        max_concurrency: int,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+    ) -> None:
+        self.budget_s = budget_s
+        self.max_concurrency = max_concurrency
+        self._pause = pause
+        self._resume = resume
+        self._entries: list[_Entry] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._paused = False
+
+    def __repr__(self) -> str:
+        return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)} paused={self._paused}>"
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def add(self, function: Interceptor) -> None:
+        """Call ``function`` with each message from now on."""
+        self._entries.append(_Entry(function))
+
+    def remove(self, function: Interceptor) -> None:
+        """Call it no more; what it has begun goes on. Raises ValueError if it was not added."""
+        for entry in self._entries:
+            if entry.function == function:
+                self._entries.remove(entry)
+                return
+        raise ValueError(f"{function!r} is not an interceptor of this session")
+
+    def see(self, message: ToSession) -> None:
+        """Show a message to all of them. Never raises."""
+        for entry in tuple(self._entries):
+            self._call(entry, message)
+
+    def figures(self) -> list[InterceptorInfo]:
+        """What each has cost so far."""
+        return [msgspec.structs.replace(entry.info) for entry in self._entries]
+
+    async def settle(self) -> None:
+        """Wait for the tasks that are under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _call(self, entry: _Entry, message: ToSession) -> None:
+        started = time.perf_counter()
+        try:
+            answer = entry.function(message)
+        except Exception:
+            entry.info.errors += 1
+            log.exception("interceptor_failed", interceptor=entry.info.name)
+            answer = None
+        self._count(entry, time.perf_counter() - started)
+        if inspect.iscoroutine(answer):
+            self._begin(entry, answer)
+
+    def _begin(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(entry, coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        if len(self._tasks) >= self.max_concurrency and not self._paused:
+            self._paused = True
+            self._pause()
+
+    async def _run(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any]) -> None:
+        started = time.perf_counter()
+        entry.info.running += 1
+        try:
+            await coroutine
+        except Exception:
+            entry.info.errors += 1
+            log.exception("interceptor_failed", interceptor=entry.info.name)
+        finally:
+            entry.info.running -= 1
+            duration_s = time.perf_counter() - started
+            entry.info.total_s += duration_s
+            entry.info.longest_s = max(entry.info.longest_s, duration_s)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if self._paused and len(self._tasks) < self.max_concurrency:
+            self._paused = False
+            self._resume()
+
+    def _count(self, entry: _Entry, duration_s: float) -> None:
+        info = entry.info
+        info.calls += 1
+        info.total_s += duration_s
+        info.longest_s = max(info.longest_s, duration_s)
+        if duration_s <= self.budget_s:
+            return
+        info.overruns += 1
+        now = time.monotonic()
+        if now - entry.warned_at >= WARN_EVERY_S:
+            entry.warned_at = now
+            log.warning(
+                "slow_interceptor",
+                interceptor=info.name,
+                duration_ms=round(duration_s * 1e3, 3),
+                budget_ms=self.budget_s * 1e3,
+                overruns=info.overruns,
+            )

@@ -1,0 +1,211 @@
+"""Keeps a session's state: checkpoints on demand and by themselves, and their way back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..config import SessionConfig
+from ..errors import CheckpointError
+from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
+from .checkpoint_store import CheckpointFile, CheckpointStore, StoredCheckpoint
+from .errand import Errand
+from .name_lock import NameLock
+
+__all__ = ["Checkpoint", "Keeper", "Recovery"]
+
+log = structlog.get_logger("stateroom.session")
+
+
+class Checkpoint:
+    """A saved namespace, in a file; nothing of it is unpickled on this side."""
+
+    def __init__(self, stored: StoredCheckpoint, keep_alive: object = None) -> None:
+        self.path: Path = stored.path
+        self.names: list[str] = list(stored.header.order)
+        """What was saved."""
+        self.skipped: dict[str, str] = dict(stored.header.skipped)
+        """What was left out, and why."""
+        self.python_version: str = stored.header.python
+        self.total_bytes = len(stored.blob)
+        self.created_at = stored.header.created_at
+        """Seconds since the epoch."""
+        self._keep_alive = keep_alive
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint names={len(self.names)} skipped={len(self.skipped)} bytes={self.total_bytes}>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Copy the file to ``path``; :meth:`load` reads it again, in any process."""
+        shutil.copyfile(self.path, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Checkpoint:
+        """Read what :meth:`save` wrote. Raises :class:`CheckpointError` if it is damaged."""
+        try:
+            return cls(StoredCheckpoint(Path(path).absolute(), 0))
+        except OSError as error:
+            raise CheckpointError(f"cannot read the checkpoint {os.fspath(path)!r}: {error}") from None
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new worker got back of the state that the old one had."""
+
+    reason: str
+    restored: list[str] = []
+    lost: dict[str, str] = {}
+    """Names that did not come back, and why."""
+    cells_since: int = 0
+    """Cells that had ended since the checkpoint: their work is lost."""
+    error: str | None = None
+    """Why nothing came back at all."""
+
+
+class Keeper:
+    """The checkpoints of one session, in its store or a temporary one.
+
+    ``number`` hands out the numbers of requests, which the cancel page names them by.
+    """
+
+    def __init__(self, config: SessionConfig, number: Callable[[], int]) -> None:
+        self.last: Checkpoint | None = None
+        self.cells_since = 0
+        """Cells that have ended since the last checkpoint."""
+        self.recovery: Recovery | None = None
+        """The last one."""
+        self._config = config
+        self._number = number
+        self._saved_at = time.monotonic()
+        self._names = itertools.count(1)
+        self._folder: _TemporaryFolder | None = None
+        self._lock: NameLock | None = None
+
+    def __repr__(self) -> str:
+        return f"<Keeper last={self.last!r} cells_since={self.cells_since}>"
+
+    def open(self) -> None:
+        """Take the session's name in its store, and find what was saved under it.
+
+        Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
+        """
+        if self._config.store is None or self._lock is not None:
+            return
+        store = self._store()
+        self._lock = store.lock(self._config.name)
+        if store.generations(self._config.name):
+            self.last = Checkpoint(store.open(self._config.name))
+
+    def close(self) -> None:
+        """Give the name and the temporary files back."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+        self._folder = None  # removed with the last checkpoint that lives in it
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint should be made now, after a cell."""
+        every_cells, every_s = self._config.checkpoint_every_cells, self._config.checkpoint_every_s
+        if every_cells is not None and self.cells_since >= every_cells:
+            return True
+        return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
+
+    def begin(self) -> tuple[Errand, CheckpointFile]:
+        """A checkpoint to be made, and the file that it will go to."""
+        name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
+        file = self._store().begin(name)
+        number = self._number()
+        message = CheckpointMessage(
+            execution_id=f"checkpoint-{number}", number=number, timeout_s=self._config.checkpoint_timeout_s
+        )
+        self._saved_at = time.monotonic()
+        cells_before, self.cells_since = self.cells_since, 0
+        errand = Errand(message, file.write)
+        errand.done.add_done_callback(lambda done: self._put_back(done, cells_before))
+        return errand, file
+
+    async def finish(self, errand: Errand, file: CheckpointFile) -> Checkpoint:
+        """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
+        try:
+            await errand.done
+            await asyncio.to_thread(file.commit)
+            stored = await asyncio.to_thread(self._store().open, file.name)
+        finally:
+            file.abort()
+        self.last = Checkpoint(stored, self._folder)
+        return self.last
+
+    def restore(self, saved: Checkpoint, **how: bool) -> Errand:
+        """Bringing ``saved`` back, to be done."""
+        number = self._number()
+        return Errand(
+            RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)
+        )
+
+    def recover(self, reason: str) -> Errand | None:
+        """For a new worker: the last checkpoint, if there is one; :attr:`recovery` will tell how it went."""
+        if self.last is None:
+            self.recovery = Recovery(
+                reason=reason, cells_since=self.cells_since, error="there is no checkpoint"
+            )
+            return None
+        errand = self.restore(self.last)
+        errand.done.add_done_callback(lambda done: self._note(reason, done))
+        return errand
+
+    def _note(self, reason: str, done: asyncio.Future[RestoredMessage]) -> None:
+        lost_cells, self.cells_since = self.cells_since, 0
+        if done.cancelled() or (error := done.exception()) is not None:
+            text = "cancelled" if done.cancelled() else str(error)
+            self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=text)
+            log.error("recovery_failed", reason=reason, error=text)
+            return
+        report = done.result()
+        self.recovery = Recovery(
+            reason=reason,
+            restored=report.restored,
+            lost={**report.skipped, **report.failed},
+            cells_since=lost_cells,
+        )
+        log.info("recovered", reason=reason, restored=len(report.restored), lost=self.recovery.lost)
+
+    def _put_back(self, done: asyncio.Future[Any], cells: int) -> None:
+        """A checkpoint that failed saved nothing of the cells before it."""
+        if done.cancelled() or done.exception() is not None:
+            self.cells_since += cells
+
+    def _store(self) -> CheckpointStore:
+        if self._config.store is not None:
+            return CheckpointStore(self._config.store, keep=self._config.store_keep)
+        if self._folder is None:
+            self._folder = _TemporaryFolder()
+        return CheckpointStore(self._folder.path, keep=1)
+
+
+class _TemporaryFolder:
+    """A directory that goes with the last of those who hold this object."""
+
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix="stateroom-")
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __repr__(self) -> str:
+        return f"<_TemporaryFolder {self.path}>"
+
+
+def outlook(keeper: Keeper) -> str:
+    """What is going to happen to the state of a worker that was lost, in words."""
+    if keeper.last is None:
+        return "there was no checkpoint, so the namespace is empty"
+    cells = f"{keeper.cells_since} cell{'s' if keeper.cells_since != 1 else ''}"
+    return f"the namespace comes back from the last checkpoint; {cells} ended since"

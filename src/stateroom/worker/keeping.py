@@ -1,0 +1,89 @@
+"""Checkpoints on the worker's side: what the main thread does between cells to save and restore."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from ..engine.async_executor import AsyncExecutor
+from ..protocol.messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
+    CheckpointMessage,
+    RestoredMessage,
+    RestoreMessage,
+)
+from .interrupts import Interrupts, Target
+from .outbox import Outbox
+
+__all__ = ["Keeping"]
+
+
+class Keeping:
+    """Writes checkpoints to the session, chunk by chunk, and restores them from files.
+
+    cloudpickle is loaded with the first of them: most workers never need it.
+    """
+
+    def __init__(
+        self,
+        executor: AsyncExecutor,
+        outbox: Outbox,
+        interrupts: Interrupts,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._executor = executor
+        self._outbox = outbox
+        self._interrupts = interrupts
+        self._live = {"event_loop": loop}
+
+    def __repr__(self) -> str:
+        return f"<Keeping {self._executor.namespace_manager!r}>"
+
+    def do(self, message: CheckpointMessage | RestoreMessage) -> CheckpointedMessage | RestoredMessage:
+        """Do it; the reply. Raises CheckpointError, or CancelledError if it is cancelled."""
+        from .checkpoint import INTERRUPTIBLE
+
+        codes = frozenset(function.__code__ for function in INTERRUPTIBLE)
+        self._interrupts.aim(Target(message.number, codes, in_loop=False))
+        if isinstance(message, CheckpointMessage):
+            return self._save(message)
+        return self._restore(message)
+
+    def _save(self, message: CheckpointMessage) -> CheckpointedMessage:
+        from .checkpoint import write_checkpoint
+
+        started = time.perf_counter()
+        checkpoint = write_checkpoint(
+            self._executor.namespace_manager,
+            live=self._live,
+            sources=self._executor.compiler.sources,
+            timeout_s=message.timeout_s,
+        )
+        piece = CheckpointChunkMessage(execution_id=message.execution_id)
+        try:
+            for chunk in checkpoint.chunks():
+                self._outbox.send(piece, chunk)
+                self._outbox.wait_for_room()
+        finally:
+            checkpoint.release()
+        duration_s = time.perf_counter() - started
+        return CheckpointedMessage(execution_id=message.execution_id, duration_s=duration_s)
+
+    def _restore(self, message: RestoreMessage) -> RestoredMessage:
+        from .checkpoint import restore_checkpoint
+
+        with open(message.path, "rb") as file:
+            report = restore_checkpoint(
+                file,
+                self._executor.namespace_manager,
+                clear_existing=message.clear_existing,
+                allow_other_python=message.allow_other_python,
+                live=self._live,
+                sources=self._executor.compiler.sources,
+            )
+        fields: dict[str, Any] = {name: getattr(report, name) for name in report.__struct_fields__}
+        return RestoredMessage(execution_id=message.execution_id, **fields)
+
+

@@ -1,0 +1,145 @@
+"""Rows K1 to K4 through real sessions, and what a crash leaves."""
+
+import asyncio
+
+import pytest
+
+import stateroom
+from stateroom import CancelOutcome
+from stateroom.errors import CheckpointError
+from stateroom.session.keeper import Checkpoint
+
+
+@pytest.fixture
+async def session():
+    async with stateroom.Session() as session:
+        yield session
+
+
+async def test_K1_functions_stay_bound_to_the_live_namespace(session):
+    await session.run("x = 1\ndef f(): return x\nl = []; d = {'l': l}")
+    saved = await session.checkpoint()
+    await session.run("del x, f, d, l")
+    await session.restore(saved)
+    assert (await session.run("x = 2\nf()")).value == 2
+    assert (await session.run("d['l'] is l")).value is True
+
+
+async def test_K2_what_cannot_be_saved_is_listed_with_its_reason(session):
+    await session.run(
+        "import asyncio, socket, threading\nkept = [1]\nlock = threading.Lock()\ngen = (i for i in [])\n"
+        "file = open('/dev/null')\nsock = socket.socket()\ntask = asyncio.create_task(asyncio.sleep(100))"
+    )
+    saved = await session.checkpoint()
+    assert "kept" in saved.names
+    assert {"lock", "gen", "file", "sock", "task"} <= saved.skipped.keys()
+    assert all(saved.skipped.values())
+    await session.run("sock.close(); file.close()")
+
+
+async def test_K3_restore_mutates_the_same_dict_and_honours_clear_existing(session):
+    namespace = (await session.run("import math as m\nkept = 1\nid(globals())")).value
+    saved = await session.checkpoint()
+    await session.run("other = 2; kept = 5")
+    await session.restore(saved, clear_existing=False)
+    assert (await session.run("other, kept, m.pi > 3, id(globals())")).value == (2, 1, True, namespace)
+    report = await session.restore(saved)
+    assert set(report.restored) == {"m", "kept"}
+    assert (await session.run("other")).error.type == "NameError"
+    assert (await session.run("print('engine alive'); __name__")).value == "__main__"
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "garbage"])
+async def test_K4_a_damaged_checkpoint_is_refused_and_the_namespace_untouched(session, tmp_path, damage):
+    await session.run("x = 1")
+    (await session.checkpoint()).save(tmp_path / "good")
+    good = (tmp_path / "good").read_bytes()
+    bad = {"cut": good[:-10], "altered": good[:-80] + bytes([good[-80] ^ 1]) + good[-79:], "garbage": b"hello"}[damage]
+    (tmp_path / "bad").write_bytes(bad)
+    with pytest.raises(CheckpointError):
+        Checkpoint.load(tmp_path / "bad")
+    saved = Checkpoint.load(tmp_path / "good")
+    saved.path = tmp_path / "bad"  # what the worker sees, if the file changes under it
+    await session.run("x = 2")
+    with pytest.raises(CheckpointError):
+        await session.restore(saved)
+    assert (await session.run("x")).value == 2
+
+
+async def test_a_checkpoint_outlives_its_session(tmp_path):
+    async with stateroom.Session() as first:
+        await first.run("x = {'a': [1, 2]}\nclass C:\n    v = 7")
+        (await first.checkpoint()).save(tmp_path / "saved")
+    async with stateroom.Session() as second:
+        await second.restore(Checkpoint.load(tmp_path / "saved"))
+        assert (await second.run("x['a'] + [C().v]")).value == [1, 2, 7]
+
+
+async def test_a_named_session_opens_the_same_state_again(tmp_path):
+    async with stateroom.Session(store=str(tmp_path), name="work") as session:
+        await session.run("x = 41")
+        with pytest.raises(CheckpointError, match="'work' is open"):
+            await stateroom.Session(store=str(tmp_path), name="work").start()
+    async with stateroom.Session(store=str(tmp_path), name="work") as session:
+        assert session.recovery.restored == ["x"]
+        assert (await session.run("x + 1")).value == 42
+    async with stateroom.Session(store=str(tmp_path), name="other") as session:
+        assert (await session.run("x")).error.type == "NameError"
+
+
+async def test_X3_hard_stop_restores_the_last_checkpoint_and_says_what_was_lost():
+    async with stateroom.Session(cancel_grace_s=0.1, insist_grace_s=0.1) as session:
+        await session.run("import threading\nx = 1\nlock = threading.Lock()")
+        await session.checkpoint()
+        await session.run("y = 2")
+        started = asyncio.Event()
+        code = "while True:\n    try: print('on'); sum(range(10**12))\n    except BaseException: pass"
+        running = asyncio.create_task(session.run(code, on_output=lambda _: started.set()))
+        await started.wait()
+        assert await session.cancel(hard_stop=True) is CancelOutcome.STOPPED
+        assert "1 cell ended since" in (await running).error.message
+        assert (await session.run("x")).value == 1
+        assert (await session.run("y")).error.type == "NameError"
+        assert session.recovery.restored
+        assert list(session.recovery.lost) == ["lock"]
+
+
+async def test_X9_a_restart_brings_the_last_checkpoint_back(session):
+    await session.run("x = 1")
+    await session.checkpoint()
+    result = await session.run("import os; os._exit(3)")
+    assert (result.error.type, result.error.exit_status) == ("WorkerDied", 3)
+    await session.restart()
+    assert (await session.run("x")).value == 1
+    await session.restart(restore=False)
+    assert (await session.run("x")).error.type == "NameError"
+
+
+async def test_auto_restart_with_automatic_checkpoints():
+    async with stateroom.Session(auto_restart=True, checkpoint_every_cells=2) as session:
+        for index in range(5):
+            await session.run(f"x = {index}")
+        result = await session.run("import os; os._exit(3)")
+        assert result.error.type == "WorkerDied"
+        assert (await session.run("x")).value == 3  # the checkpoint after the fourth cell
+        assert session.recovery.cells_since == 1
+
+
+async def test_auto_restart_gives_up_on_a_crash_loop():
+    async with stateroom.Session(auto_restart=True, max_restarts_in_a_row=2) as session:
+        for _ in range(3):
+            assert (await session.run("import os; os._exit(3)")).error.type == "WorkerDied"
+        with pytest.raises(stateroom.SessionBroken):
+            await session.run("1")
+
+
+async def test_checkpoint_waits_its_turn_and_can_be_cancelled(session):
+    await session.run("class Slow:\n    def __reduce__(self):\n        print('on')\n        while True: pass\ns = Slow()\nx = 1")
+    started = asyncio.Event()
+    session.on_late_output = lambda _: started.set()
+    saving = asyncio.create_task(session.checkpoint())
+    await started.wait()
+    assert await session.cancel() is CancelOutcome.CANCELLED
+    with pytest.raises(CheckpointError):
+        await saving
+    assert (await session.run("x")).value == 1

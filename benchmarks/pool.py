@@ -14,13 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from socket import send_fds, socketpair
-from typing import Any
 
 import msgspec
 import psutil
 
 import stateroom
+from stateroom.session.process import Launcher, spawn
 from stateroom.session.template_launcher import TemplateLauncher
 
 PRELOAD = ["numpy"]
@@ -65,19 +66,24 @@ class BareServer:
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
 
-    async def first_result(self) -> float:
-        """Fork a child and evaluate the cell in it: seconds."""
-        loop, started = asyncio.get_running_loop(), time.perf_counter()
-        ours, theirs = socketpair()
-        with ours:
-            ours.setblocking(False)
-            with theirs:
-                send_fds(self._control, [b"f"], [theirs.fileno()])
-            data = msgspec.msgpack.encode(CELL)
-            await loop.sock_sendall(ours, len(data).to_bytes(4, "big") + data)
-            reply = await loop.sock_recv(ours, 4096)
-            assert msgspec.msgpack.decode(reply[4:]) == "42"
+    async def first_results(self, count: int = 1) -> float:
+        """Fork children at once and evaluate the cell in each: seconds, the end of the children not counted."""
+        started = time.perf_counter()
+        with ExitStack() as stack:
+            await asyncio.gather(*[self._one(stack) for _ in range(count)])
             return time.perf_counter() - started
+
+    async def _one(self, stack: ExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socketpair()
+        stack.enter_context(ours)
+        ours.setblocking(False)
+        with theirs:
+            send_fds(self._control, [b"f"], [theirs.fileno()])
+        data = msgspec.msgpack.encode(CELL)
+        await loop.sock_sendall(ours, len(data).to_bytes(4, "big") + data)
+        reply = await loop.sock_recv(ours, 4096)
+        assert msgspec.msgpack.decode(reply[4:]) == "42"
 
     def close(self) -> None:
         """End the server."""
@@ -85,14 +91,18 @@ class BareServer:
         self._process.wait()
 
 
-async def first_result(launcher: Any = None) -> float:
-    """Start a session and run the cell in it: seconds, the end of the session not counted."""
+async def first_results(launcher: Launcher, count: int = 1) -> float:
+    """Start sessions at once and run the cell in each: seconds, the end of the sessions not counted."""
     started = time.perf_counter()
-    session = stateroom.Session(launcher=launcher) if launcher is not None else stateroom.Session()
-    await session.start()
-    assert (await session.run(CELL)).value == 42
+    sessions = [stateroom.Session(launcher=launcher) for _ in range(count)]
+
+    async def one(session: stateroom.Session) -> None:
+        await session.start()
+        assert (await session.run(CELL)).value == 42
+
+    await asyncio.gather(*map(one, sessions))
     elapsed = time.perf_counter() - started
-    await session.close()
+    await asyncio.gather(*[session.close() for session in sessions])
     return elapsed
 
 
@@ -104,11 +114,6 @@ async def from_pool(pool: stateroom.SessionPool) -> float:
     async with pool.session() as session:
         assert (await session.run(CELL)).value == 42
         return time.perf_counter() - started
-
-
-async def many(one: Callable[[], Awaitable[float]]) -> float:
-    """Several at once: seconds until the last has its result."""
-    return max(await asyncio.gather(*[one() for _ in range(MANY)]))
 
 
 async def at_rest_bytes(launcher: TemplateLauncher) -> int:
@@ -126,15 +131,15 @@ async def measure(rounds: int) -> None:
     await launcher.start()
     async with stateroom.SessionPool(size=2, preload=PRELOAD) as pool:
         measures: dict[str, Callable[[], Awaitable[float]]] = {
-            "bare fork server, first result": bare.first_result,
-            "session from the template, first result": lambda: first_result(launcher),
+            "bare fork server, first result": bare.first_results,
+            "session from the template, first result": lambda: first_results(launcher),
             "session that is ready in a pool": lambda: from_pool(pool),
-            "spawned session, first result": first_result,
-            f"bare fork server, {MANY} at once": lambda: many(bare.first_result),
-            f"session from the template, {MANY} at once": lambda: many(lambda: first_result(launcher)),
+            "spawned session, first result": lambda: first_results(spawn),
+            f"bare fork server, {MANY} at once": lambda: bare.first_results(MANY),
+            f"session from the template, {MANY} at once": lambda: first_results(launcher, MANY),
         }
         for measure in measures.values():
-            await measure()
+            await measure()  # once to warm up
         times: dict[str, list[float]] = {name: [] for name in measures}
         for _ in range(rounds):
             for name, measure in measures.items():

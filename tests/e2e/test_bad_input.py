@@ -13,7 +13,6 @@ from stateroom.config import SessionConfig
 from stateroom.protocol.framing import FrameReader, FrameWriter
 from stateroom.protocol.messages import (
     ConfigureMessage,
-    ErrorMessage,
     ExecuteMessage,
     FaultMessage,
     InputMessage,
@@ -142,7 +141,9 @@ def test_worker_ends_with_its_transport(ready):
 
 
 def test_shutdown_runs_atexit_handlers(ready):
-    ready.send(ExecuteMessage(execution_id="one", number=1, code="import atexit; atexit.register(print, 'bye')"))
+    ready.send(
+        ExecuteMessage(execution_id="one", number=1, code="import atexit; atexit.register(print, 'bye')")
+    )
     ready.receive_only(ResultMessage)
     ready.send(ShutdownMessage())
     assert ready.receive_only(OutputMessage).data == "bye\n"

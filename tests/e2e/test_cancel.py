@@ -39,7 +39,9 @@ class Running:
         pass
 
 
-PRELUDE = "import asyncio, queue, select, socket, subprocess, threading, time, os, concurrent.futures\nkept = 1\n"
+PRELUDE = (
+    "import asyncio, queue, select, socket, subprocess, threading, time, os, concurrent.futures\nkept = 1\n"
+)
 
 ENDED_BY_ONE = {
     "loop": "print('on')\nwhile True: pass",
@@ -93,7 +95,9 @@ async def test_X1_ends_at_once_with_the_namespace_intact(code):
 
 
 async def test_X2_a_cancel_inside_a_timeout_is_a_cancel_and_a_timeout_a_timeout(session):
-    async with Running(session, "import asyncio\nasync with asyncio.timeout(50):\n  print('on'); await asyncio.sleep(99)") as task:
+    async with Running(
+        session, "import asyncio\nasync with asyncio.timeout(50):\n  print('on'); await asyncio.sleep(99)"
+    ) as task:
         await session.cancel()
         assert (await task).error.type == "CancelledError"
     result = await session.run("async with asyncio.timeout(0): await asyncio.sleep(99)")
@@ -166,7 +170,9 @@ async def test_X5_a_queued_cell_that_is_cancelled_runs_not_one_line(session):
     assert (await session.run("touched")).error.type == "NameError"
 
 
-@pytest.mark.parametrize("code", ["pass", "await asyncio.sleep(0)", "time.sleep(0)", "print(1)", "f()", "1/0"])
+@pytest.mark.parametrize(
+    "code", ["pass", "await asyncio.sleep(0)", "time.sleep(0)", "print(1)", "f()", "1/0"]
+)
 async def test_X6_a_cancel_at_the_end_of_a_cell_hits_nothing_else(session, code):
     await session.run(PRELUDE + "def f():\n    for i in range(300): pass", check=True)
     for _ in range(170):

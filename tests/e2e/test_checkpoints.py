@@ -54,7 +54,11 @@ async def test_K4_a_damaged_checkpoint_is_refused_and_the_namespace_untouched(se
     await session.run("x = 1")
     (await session.checkpoint()).save(tmp_path / "good")
     good = (tmp_path / "good").read_bytes()
-    bad = {"cut": good[:-10], "altered": good[:-80] + bytes([good[-80] ^ 1]) + good[-79:], "garbage": b"hello"}[damage]
+    bad = {
+        "cut": good[:-10],
+        "altered": good[:-80] + bytes([good[-80] ^ 1]) + good[-79:],
+        "garbage": b"hello",
+    }[damage]
     (tmp_path / "bad").write_bytes(bad)
     with pytest.raises(CheckpointError):
         Checkpoint.load(tmp_path / "bad")
@@ -134,7 +138,9 @@ async def test_auto_restart_gives_up_on_a_crash_loop():
 
 
 async def test_checkpoint_waits_its_turn_and_can_be_cancelled(session):
-    await session.run("class Slow:\n    def __reduce__(self):\n        print('on')\n        while True: pass\ns = Slow()\nx = 1")
+    await session.run(
+        "class Slow:\n    def __reduce__(self):\n        print('on')\n        while True: pass\ns = Slow()\nx = 1"
+    )
     started = asyncio.Event()
     session.on_late_output = lambda _: started.set()
     saving = asyncio.create_task(session.checkpoint())

@@ -161,9 +161,7 @@ async def test_clear_output_takes_away_what_was_shown(session):
 
 
 async def test_clear_output_that_waits_leaves_what_nothing_follows(session):
-    result, seen = await shown_by(
-        session, "import stateroom\ndisplay(1)\nstateroom.clear_output(wait=True)"
-    )
+    result, seen = await shown_by(session, "import stateroom\ndisplay(1)\nstateroom.clear_output(wait=True)")
     assert seen[1] == ClearMessage(execution_id=result.execution_id, wait=True)
     assert [shown.mime["text/plain"] for shown in result.displays] == ["1"]
     result, _ = await shown_by(session, "display(1)\ndisplay(2, clear=True)")
@@ -171,7 +169,9 @@ async def test_clear_output_that_waits_leaves_what_nothing_follows(session):
 
 
 async def test_raw_bundles_are_taken_as_they_are(session):
-    code = "display({'text/html': 'h', 'application/x': {'a': [1]}}, raw=True, metadata={'text/html': {'m': 1}})"
+    code = (
+        "display({'text/html': 'h', 'application/x': {'a': [1]}}, raw=True, metadata={'text/html': {'m': 1}})"
+    )
     result, _ = await shown_by(session, code)
     assert result.displays[0].mime == {"text/html": "h", "application/x": {"a": [1]}}
     assert result.displays[0].metadata == {"text/html": {"m": 1}}
@@ -299,7 +299,9 @@ for _ in progress(slow()): pass
 
 async def test_tqdm_writes_as_it_does_anywhere(session):
     pytest.importorskip("tqdm", reason="tqdm is not installed")
-    result = await session.run("from tqdm import tqdm\nfor _ in tqdm(range(3), mininterval=0): pass", check=True)
+    result = await session.run(
+        "from tqdm import tqdm\nfor _ in tqdm(range(3), mininterval=0): pass", check=True
+    )
     assert result.stderr.count("\r") >= 3
     assert "100%|" in result.stderr
     assert "3/3" in result.stderr
@@ -347,7 +349,9 @@ class TestFigures:
         assert [type(message) for message in seen] == [DisplayMessage, OutputMessage]
 
     async def test_a_figure_shows_itself_alone(self, plotting):
-        result, _ = await shown_by(plotting, PLOT + "first = plt.gcf()\nplt.figure()\nfirst.show()\nprint(plt.get_fignums())")
+        result, _ = await shown_by(
+            plotting, PLOT + "first = plt.gcf()\nplt.figure()\nfirst.show()\nprint(plt.get_fignums())"
+        )
         assert result.stdout == "[2]\n"
         assert len(result.displays) == 2
 

@@ -1,7 +1,7 @@
 """Rows C1 to C10 (compiling) and V1 to V5 (values) of the semantics, from the client to a worker and back."""
 
 import asyncio
-import datetime
+import datetime as dt
 import decimal
 import math
 import sys
@@ -340,7 +340,7 @@ PLAIN = [
 async def test_V5_plain_data_arrives_equal_and_of_the_same_type(session):
     await session.run("import asyncio, datetime, decimal, uuid", check=True)
     names = {
-        "datetime": datetime,
+        "datetime": dt,
         "decimal": decimal,
         "uuid": uuid,
         "Decimal": decimal.Decimal,

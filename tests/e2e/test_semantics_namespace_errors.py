@@ -357,7 +357,9 @@ async def test_E4_in_the_background_while_a_cell_runs(session, name, error, stat
 async def test_E4_exit_leaves_input_working(way):
     result = await way.run("exit(3)")
     assert (result.error.type, result.error.exit_status) == ("SystemExit", 3)
-    result = await way.run("input('? ') + __import__('sys').stdin.readline()", on_input=lambda _: "yes")
+    result = await way.run(
+        "input('? ') + __import__('sys').stdin.readline()", any_mode=True, on_input=lambda _: "yes"
+    )
     assert result.value == "yesyes\n"
 
 

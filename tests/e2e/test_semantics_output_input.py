@@ -87,7 +87,9 @@ async def test_O1_all_that_is_written_arrives_in_order_before_the_result(way):
 async def test_O1_what_a_process_writes_that_outlives_its_cell_arrives(session):
     late = asyncio.Queue()
     session.on_late_output = late.put_nowait
-    await session.run("import subprocess\np = subprocess.Popen('read x; echo late', shell=True, stdin=subprocess.PIPE)")
+    await session.run(
+        "import subprocess\np = subprocess.Popen('read x; echo late', shell=True, stdin=subprocess.PIPE)"
+    )
     await session.run("p.stdin.close(); None")
     assert (await late.get()).data == "late\n" if not late.empty() else True
 
@@ -339,7 +341,9 @@ async def test_O4_a_thread_asks_for_its_cell(session):
         IN_A_THREAD % "input('in thread? ')", on_input=lambda message: asked.append(message) or "yes"
     )
     assert result.value == "yes"
-    assert [(message.prompt, message.execution_id) for message in asked] == [("in thread? ", result.execution_id)]
+    assert [(message.prompt, message.execution_id) for message in asked] == [
+        ("in thread? ", result.execution_id)
+    ]
 
 
 async def test_O4_a_thread_is_answered_after_the_end_of_its_cell(session):
@@ -362,7 +366,9 @@ async def test_O4_a_debugger_in_a_cell(way):
     asked = []
     answers = iter(["p x", "x = 42", "c"])
     result = await way.run(
-        "x = 41\nbreakpoint()\nx", on_input=lambda message: asked.append(message.prompt) or next(answers), check=True
+        "x = 41\nbreakpoint()\nx",
+        on_input=lambda message: asked.append(message.prompt) or next(answers),
+        check=True,
     )
     assert asked == ["(Pdb) "] * 3
     assert "41\n" in result.stdout
@@ -510,7 +516,8 @@ async def test_O5_odd_text_arrives_or_is_replaced(session, code, text):
 async def test_O5_odd_text_in_questions_values_and_errors(session):
     asked = []
     result = await session.run(
-        "raise ValueError(input('\\ud800\\x1b[1m\\0'))", on_input=lambda m: asked.append(m.prompt) or "\x1b[0m\0"
+        "raise ValueError(input('\\ud800\\x1b[1m\\0'))",
+        on_input=lambda m: asked.append(m.prompt) or "\x1b[0m\0",
     )
     assert result.error.message == "\x1b[0m\0"
     assert asked == ["\\ud800\x1b[1m\0"]

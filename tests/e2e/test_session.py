@@ -241,7 +241,9 @@ def test_blocking_session():
 
 async def test_caller_cancellation_cancels_the_cell(session):
     started = asyncio.Event()
-    running = asyncio.create_task(session.run("print(1)\nwhile True: pass", on_output=lambda _: started.set()))
+    running = asyncio.create_task(
+        session.run("print(1)\nwhile True: pass", on_output=lambda _: started.set())
+    )
     await started.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -262,7 +264,9 @@ async def test_worker_that_cannot_import_fails_the_start_with_its_stderr(tmp_pat
 
 
 async def test_worker_that_never_gets_ready_fails_the_start_in_time(tmp_path):
-    (tmp_path / "msgspec.py").write_text("import sys, time; print('stuck here', file=sys.stderr); time.sleep(100)")
+    (tmp_path / "msgspec.py").write_text(
+        "import sys, time; print('stuck here', file=sys.stderr); time.sleep(100)"
+    )
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with pytest.raises(stateroom.WorkerStartError, match="stuck here"):
         await stateroom.Session(env=env, start_timeout_s=1.0).start()

@@ -176,7 +176,9 @@ async def test_deferred_coroutines_run_in_order_or_are_closed(executor):
 
 
 def test_config_reaches_the_parts():
-    config = EngineConfig(code_cache_size=7, history_size=3, tla_timeout_s=9.0, enable_blocking_detection=False)
+    config = EngineConfig(
+        code_cache_size=7, history_size=3, tla_timeout_s=9.0, enable_blocking_detection=False
+    )
     executor = AsyncExecutor(NamespaceManager(history_size=config.history_size), config=config)
     assert executor.tla_timeout == 9.0
     assert executor.analyze_execution_mode("import time; time.sleep(1)") is ExecutionMode.SIMPLE_SYNC

@@ -16,10 +16,10 @@ from ..config import EngineConfig
 
 __all__ = [
     "PROTOCOL_VERSION",
-    "ClearMessage",
     "CheckpointChunkMessage",
     "CheckpointMessage",
     "CheckpointedMessage",
+    "ClearMessage",
     "ConfigureMessage",
     "DisplayMessage",
     "ErrorInfo",
@@ -30,9 +30,9 @@ __all__ = [
     "HeartbeatMessage",
     "InputMessage",
     "InputResponseMessage",
+    "Job",
     "OutputMessage",
     "ProgressMessage",
-    "Job",
     "ReadyMessage",
     "RestoreMessage",
     "RestoredMessage",

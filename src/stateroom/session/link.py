@@ -54,6 +54,7 @@ class WorkerLink:
         self._ready: asyncio.Future[ReadyMessage] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._loop = loop
+        process.watch(self._exited)
 
     def __repr__(self) -> str:
         state = "gone" if self._gone.done() else "ready" if self.python_version else "starting"
@@ -80,7 +81,6 @@ class WorkerLink:
         Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`.
         """
         try:
-            self.process.watch(self._exited)
             await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
             self._transport.send(settings_message(self.config))
             async with asyncio.timeout(self.config.start_timeout_s):
@@ -123,7 +123,7 @@ class WorkerLink:
             self._transport.send(ShutdownMessage())
             await asyncio.wait([self._gone], timeout=grace_s)
         self.kill()
-        self.resume()  # what is left in the transport has to be read for the end to be seen
+        self._transport.resume_for_good()  # what is left in the transport has to be read for the end to be seen
         report = await asyncio.shield(self._gone)
         self._transport.close()
         self.process.close()
@@ -151,6 +151,7 @@ class WorkerLink:
 
     def _exited(self) -> None:
         """The process has ended. What it sent before may still be in the transport: read that first."""
+        self._transport.resume_for_good()
         self._transport.read_to_end()
         if self._gone.done():
             return
@@ -160,6 +161,7 @@ class WorkerLink:
         if not self._ready.done():
             tail = self._tail(report.last_words["stderr"])
             self._ready.set_exception(WorkerStartError(f"{report} before it was ready{tail}"))
+            self._ready.exception()  # nobody waits for it if the session was closed meanwhile
         self._on_gone(report)
 
     def _tail(self, text: str) -> str:

@@ -380,11 +380,11 @@ class Session:
 
     async def _launch(self) -> WorkerLink:
         process = await self._launcher(self.config)
+        link = WorkerLink(self.config, process, on_message=self._router.deliver, on_gone=self._lost)
         if self._state not in (SessionState.STARTING, SessionState.RESTARTING):
-            process.kill()
-            process.close()
+            await link.end(grace_s=0)
             raise SessionClosed("the session was closed while its worker was made")
-        return WorkerLink(self.config, process, on_message=self._router.deliver, on_gone=self._lost)
+        return link
 
     def _check_starting(self, link: WorkerLink) -> None:
         if self._link is not link:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,9 +33,15 @@ class SessionTransport(asyncio.BufferedProtocol):
         self._on_message = on_message
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._held: deque[ToSession | ProtocolError] = deque()
+        self._pauses = 0
+        self._passing_on = False
 
     def __repr__(self) -> str:
-        return f"<SessionTransport open={self._transport is not None} {self._reader!r}>"
+        is_open = self._transport is not None
+        return (
+            f"<SessionTransport open={is_open} pauses={self._pauses} held={len(self._held)} {self._reader!r}>"
+        )
 
     def send(self, message: Any, payload: Buffer | Sequence[Buffer] | None = None) -> None:
         """Send one message; dropped if the other end is gone, which ``on_lost`` has said.
@@ -47,14 +54,25 @@ class SessionTransport(asyncio.BufferedProtocol):
                 self._transport.write(part)
 
     def pause(self) -> None:
-        """Stop reading: what the worker prints from now on waits in the worker."""
-        if self._transport is not None:
+        """Hand nothing on and read no more, until as many calls of :meth:`resume`.
+
+        What the worker prints from now on waits in the worker.
+        """
+        self._pauses += 1
+        if self._pauses == 1 and self._transport is not None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        """Read again."""
-        if self._transport is not None:
+        """Undo one :meth:`pause`: hand on what is held, then read again."""
+        self._pauses = max(0, self._pauses - 1)
+        self._pass_on()
+        if not self._pauses and self._transport is not None:
             self._transport.resume_reading()
+
+    def resume_for_good(self) -> None:
+        """Nothing is to be held any more, whoever has asked for it."""
+        self._pauses = 0
+        self.resume()
 
     def read_to_end(self) -> None:
         """Hand on what the other end sent before it died; needs no turn of the event loop."""
@@ -78,8 +96,19 @@ class SessionTransport(asyncio.BufferedProtocol):
         return self._reader.get_buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
-        for item in self._reader.received(nbytes):
-            self._on_message(item)
+        self._held.extend(self._reader.received(nbytes))
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Hand messages on in order; one of them may pause, or resume, while it is handled."""
+        if self._passing_on:
+            return
+        self._passing_on = True
+        try:
+            while self._held and not self._pauses:
+                self._on_message(self._held.popleft())
+        finally:
+            self._passing_on = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..engine.namespace import NamespaceManager
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 __all__ = ["install"]
 
@@ -27,7 +29,7 @@ def install(manager: NamespaceManager) -> None:
     sys.meta_path.insert(0, _SpawnFinder(lambda module: _extend(module, manager)))
 
 
-class _SpawnFinder(MetaPathFinder):
+class _SpawnFinder:
     """Finds one module, once, as it would have been found, and changes it after it was loaded."""
 
     def __init__(self, change: Callable[[ModuleType], None]) -> None:

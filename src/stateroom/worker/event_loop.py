@@ -29,7 +29,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     """A selector loop whose scheduling calls work from its home thread wherever it runs.
 
     The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``, ``_check_thread``,
-    ``_run_once``, ``_process_events``) are the same in CPython 3.11 to 3.14; the tests of this file run on each.
+    ``_run_once``, ``_process_events``) are the same in CPython 3.11 to 3.14; the tests run on each.
     """
 
     if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
@@ -46,7 +46,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self._strong: set[asyncio.Task[Any]] = set()
         self.busy_since: float | None = None
-        """When it began to run the callbacks that it is running, on the monotonic clock; None while it waits."""
+        """Since when it has been running callbacks, on the monotonic clock; None while it waits."""
         self.lag_limit_s = float("inf")
         self.on_lag: Callable[[float], None] = lambda _: None
         """Called after callbacks that took longer than ``lag_limit_s``, with the time they took."""

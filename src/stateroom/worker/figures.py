@@ -17,7 +17,6 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from .mime import Bundle
 from .publisher import installed
 from .user_code import call_user_code
 

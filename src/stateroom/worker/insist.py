@@ -32,7 +32,7 @@ class Insistence:
         return f"<Insistence codes={len(self._codes)}>"
 
     def begin(self, frames: list[FrameType], error: BaseException = CANCELLED) -> None:
-        """Cover these frames, of the calling thread, besides those covered already; raise errors like this."""
+        """Cover these frames of the calling thread, too; their lines raise errors like ``error``."""
         self._thread = get_ident()
         self._error = error
         self._codes.update(frame.f_code for frame in frames)

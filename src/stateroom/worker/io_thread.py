@@ -104,7 +104,9 @@ class IoThread:
         held, self._output_is_held = self._output_is_held, False
         self._set.set(self._sock, writable=backlog > 0)
         for fd in self._output.all_pipes:
-            self._set.set(fd, readable=fd in self._output.pipes and not held and backlog <= self._outbox.max_bytes)
+            self._set.set(
+                fd, readable=fd in self._output.pipes and not held and backlog <= self._outbox.max_bytes
+            )
         now = time.monotonic()
         waits = [wait for watch in self.watches if (wait := watch.next_look(now)) is not None]
         if held:

@@ -85,5 +85,3 @@ class Keeping:
             )
         fields: dict[str, Any] = {name: getattr(report, name) for name in report.__struct_fields__}
         return RestoredMessage(execution_id=message.execution_id, **fields)
-
-

@@ -38,16 +38,17 @@ class LoopErrors:
         loop refer to the task: without them, one that nobody retrieves is reported at once.
         """
         run = _call_by_loop(error.__traceback__)
-        if run is None or run.tb_next is None:
-            self._loop.call_exception_handler({"message": "callback raised", "exception": error})
-            return
-        handle = run.tb_frame.f_locals["self"]
-        _clear_frames(error.__traceback__, run.tb_next)
-        error.__traceback__ = run.tb_next
-        if not run.tb_next.tb_frame.f_code.co_flags & _TASK_FLAGS:
-            self._loop.call_exception_handler(
-                {"message": "callback raised", "exception": error, "handle": handle}
-            )
+        called = None if run is None else run.tb_next
+        context = {"message": "callback raised", "exception": error}
+        if run is not None and called is not None:
+            is_task = called.tb_frame.f_code.co_flags & _TASK_FLAGS
+            if not is_task:  # f_locals stays with the frame in 3.12, and would keep a task
+                context["handle"] = run.tb_frame.f_locals["self"]
+            _clear_frames(error.__traceback__, called)
+            error.__traceback__ = called
+            if is_task:
+                return
+        self._loop.call_exception_handler(context)
 
     def _handle(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An asyncio exception handler."""

@@ -59,9 +59,7 @@ class Progress(Generic[T]):
         """So much more is done."""
         self.report(self.completed + amount, description=description)
 
-    def report(
-        self, completed: float, *, total: float | None = None, description: str | None = None
-    ) -> None:
+    def report(self, completed: float, *, total: float | None = None, description: str | None = None) -> None:
         """So much is done, of so much, and this is what it is about; None leaves as it was."""
         self.completed = completed
         self.total = self.total if total is None else total

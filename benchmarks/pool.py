@@ -67,7 +67,7 @@ class BareServer:
         theirs.close()
 
     async def first_results(self, count: int = 1) -> float:
-        """Fork children at once and evaluate the cell in each: seconds, the end of the children not counted."""
+        """Fork children at once and evaluate the cell in each: seconds, their end not counted."""
         started = time.perf_counter()
         with ExitStack() as stack:
             await asyncio.gather(*[self._one(stack) for _ in range(count)])

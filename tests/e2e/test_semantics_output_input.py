@@ -25,20 +25,6 @@ def joined(messages):
     return runs
 
 
-async def until(fact):
-    """Return when ``fact()`` holds; the test's own time limit ends what never does."""
-    while not fact():
-        await asyncio.sleep(0.01)
-
-
-async def until_started(session, code, **how):
-    """Run a cell that prints; return its task when its first output is there."""
-    started = asyncio.Event()
-    running = asyncio.create_task(session.run(code, on_output=lambda _: started.set(), **how))
-    await started.wait()
-    return running
-
-
 # O1: every way to write
 
 EVERY_WAY = r"""
@@ -48,8 +34,8 @@ sys.stderr.write("stderr\n")
 os.write(1, b"os.write\n")
 os.system("echo system")
 subprocess.run(["echo", "subprocess"])
-print("partial", end="")
 os.write(2, b"os.write to 2\n")
+print("between two descriptors")
 ctypes.CDLL(None).printf(b"printf\n")
 sys.stdout.buffer.write(b"buffer\n")
 sys.__stdout__.write("__stdout__\n")
@@ -60,38 +46,28 @@ print("last, without a line end", end="")
 
 async def test_O1_all_that_is_written_arrives_in_order_before_the_result(way):
     seen = []
-    result = await way.run(EVERY_WAY, on_output=seen.append, check=True)
+    result = await way.run(EVERY_WAY, on_output=seen.append, check=True, any_mode=True)
     assert joined(seen) == [
         ["stdout", "print\n"],
         ["stderr", "stderr\n"],
         ["stdout", "os.write\nsystem\nsubprocess\n"],
         ["stderr", "os.write to 2\n"],
-        ["stdout", "partialprintf\nbuffer\n__stdout__\n"],
-        ["stderr", "system to 2\n"],
-        ["stdout", "last, without a line end"],
-    ] or joined(seen) == [
-        ["stdout", "print\n"],
-        ["stderr", "stderr\n"],
-        ["stdout", "os.write\nsystem\nsubprocess\npartial"],
-        ["stderr", "os.write to 2\n"],
-        ["stdout", "printf\nbuffer\n__stdout__\n"],
+        ["stdout", "between two descriptors\nprintf\nbuffer\n__stdout__\n"],
         ["stderr", "system to 2\n"],
         ["stdout", "last, without a line end"],
     ]
     assert {message.execution_id for message in seen} == {result.execution_id}
-    assert result.stdout + result.stderr == "".join(
-        text for stream in ("stdout", "stderr") for kind, text in joined(seen) if kind == stream
-    )
+    assert result.stdout == "".join(text for stream, text in joined(seen) if stream == "stdout")
+    assert result.stderr == "".join(text for stream, text in joined(seen) if stream == "stderr")
 
 
 async def test_O1_what_a_process_writes_that_outlives_its_cell_arrives(session):
     late = asyncio.Queue()
     session.on_late_output = late.put_nowait
-    await session.run(
-        "import subprocess\np = subprocess.Popen('read x; echo late', shell=True, stdin=subprocess.PIPE)"
-    )
-    await session.run("p.stdin.close(); None")
-    assert (await late.get()).data == "late\n" if not late.empty() else True
+    code = "import subprocess\np = subprocess.Popen('read line; echo late', shell=True, stdin=subprocess.PIPE)"
+    await session.run(code, check=True)
+    await session.run("import threading\nt = threading.Timer(0.01, p.stdin.close)\nt.start()", check=True)
+    assert (await late.get()).data == "late\n"
 
 
 # O2: much output, slow clients
@@ -318,7 +294,7 @@ async def test_O4_input_and_getpass_are_asked_of_the_host(way):
 
     code = "import getpass, sys\nprint('before', end='')\n[input('name? '), getpass.getpass('secret: '), sys.stdin.readline()]"
     seen = []
-    result = await way.run(code, on_input=on_input, on_output=seen.append, check=True)
+    result = await way.run(code, on_input=on_input, on_output=seen.append, check=True, any_mode=True)
     assert result.value == ["answer 1 é", "answer 2 é", "answer 3 é\n"]
     cell = result.execution_id
     assert asked == [("name? ", False, cell), ("secret: ", True, cell), ("", False, cell)]
@@ -328,9 +304,10 @@ async def test_O4_input_and_getpass_are_asked_of_the_host(way):
 async def test_O4_what_was_printed_comes_before_the_question(way):
     order = []
     await way.run(
-        "import os\nprint('a', end='')\nos.write(1, b'b')\ninput('?')",
+        "import os\nos.write(1, b'a')\nprint('b', end='')\ninput('?')",
         on_output=lambda message: order.append(message.data),
         on_input=lambda message: order.append(message.prompt) or "",
+        any_mode=True,
     )
     assert "".join(order) == "ab?"
 
@@ -364,11 +341,12 @@ async def test_O4_a_thread_is_answered_after_the_end_of_its_cell(session):
 
 async def test_O4_a_debugger_in_a_cell(way):
     asked = []
-    answers = iter(["p x", "x = 42", "c"])
+    answers = iter(["p x", "globals().update(x=42)", "c"])
     result = await way.run(
         "x = 41\nbreakpoint()\nx",
         on_input=lambda message: asked.append(message.prompt) or next(answers),
         check=True,
+        any_mode=True,
     )
     assert asked == ["(Pdb) "] * 3
     assert "41\n" in result.stdout
@@ -398,7 +376,7 @@ async def test_O4_cancel_wakes_what_waits_for_an_answer(way, ask):
         asked.set()
         await asyncio.Event().wait()
 
-    running = asyncio.create_task(way.run(f"kept = 1\n{ask}", on_input=on_input))
+    running = asyncio.create_task(way.run(f"kept = 1\n{ask}", on_input=on_input, any_mode=True))
     await asked.wait()
     assert await way.session.cancel() is CancelOutcome.CANCELLED
     assert (await running).cancelled
@@ -419,17 +397,17 @@ async def test_O4_cancel_of_a_cell_whose_thread_asks_ends_both(session):
     assert (await session.run("thread.join(); got")).value == ["EOFError"]
 
 
+@pytest.mark.parametrize("prefix", ["", "await asyncio.sleep(0)\n"], ids=["sync", "async"])
 @pytest.mark.parametrize("ask", ["input('?')", "__import__('getpass').getpass()"])
-async def test_O4_no_answer_in_time_is_a_timeout(way, ask):
+async def test_O4_no_answer_in_time_is_a_timeout(prefix, ask):
     async with stateroom.Session(input_timeout_s=0.05) as session:
         never = asyncio.Event()
-        way.session = session
-        if way.name != "fallback":  # whose session was prepared
-            await session.run("import asyncio, time")
-            result = await way.run(ask, on_input=lambda _: never.wait())
-            assert (result.error.type, result.cancelled) == ("TimeoutError", False)
-            assert "0.05 s" in result.error.message
-        assert (await session.run(IN_A_THREAD % ask, on_input=lambda _: never.wait())).value == "TimeoutError"
+        await session.run("import asyncio")
+        result = await session.run(prefix + ask, on_input=lambda _: never.wait())
+        assert (result.error.type, result.cancelled) == ("TimeoutError", False)
+        assert "0.05 s" in result.error.message
+        in_thread = await session.run(IN_A_THREAD % ask, on_input=lambda _: never.wait())
+        assert in_thread.value == "TimeoutError"
         assert (await session.run("input()", on_input=lambda _: "in time")).value == "in time"
 
 
@@ -439,10 +417,10 @@ def end_of_file(_message):
 
 @pytest.mark.parametrize("on_input", [None, end_of_file], ids=["no callback", "EOFError"])
 async def test_O4_no_input_is_end_of_file(way, on_input):
-    assert (await way.run("input('?')", on_input=on_input)).error.type == "EOFError"
-    assert (await way.run("__import__('getpass').getpass()", on_input=on_input)).error.type == "EOFError"
-    assert (await way.run("__import__('sys').stdin.read()", on_input=on_input)).value == ""
-    assert (await way.run("breakpoint()", on_input=on_input)).error.type == "BdbQuit"
+    assert (await way.run("input('?')", on_input=on_input, any_mode=True)).error.type == "EOFError"
+    assert (await way.run("__import__('getpass').getpass()", on_input=on_input, any_mode=True)).error.type == "EOFError"
+    assert (await way.run("__import__('sys').stdin.read()", on_input=on_input, any_mode=True)).value == ""
+    assert (await way.run("breakpoint()", on_input=on_input, any_mode=True)).error.type == "BdbQuit"
     assert (await way.session.run(IN_A_THREAD % "input('?')", on_input=on_input)).value == "EOFError"
     assert (await way.run("1 + 1")).value == 2
 
@@ -530,9 +508,9 @@ async def test_O5_an_answer_with_a_lone_surrogate_arrives_escaped(session):
     assert (await session.run("input()", on_input=lambda _: "\ud800")).value == "\\ud800"
 
 
-async def test_O5_closed_and_replaced_streams_come_back_to_nobody(session):
+async def test_O5_replaced_streams_and_closed_descriptors_do_no_harm(session):
     code = "import sys, io\nkept = sys.stdout\nsys.stdout = io.StringIO()\nprint('swallowed')\nsys.stdout = kept\nprint('shown')"
     assert (await session.run(code)).stdout == "shown\n"
     assert (await session.run("import os\nos.close(1)\nos.close(2)\n6 * 7")).value == 42
-    assert (await session.run("print('still here')\n1")).value == 1
-    assert os.path.exists("/proc") is False or psutil.pid_exists(session.info.pid)
+    result = await session.run("print('still here')\n1")
+    assert (result.value, result.stdout) == (1, "still here\n")

@@ -220,6 +220,7 @@ class SessionPool:
                 log.warning("sessions_not_closed", count=len(late))
         for group in (self._idle, self._kept, self._busy, self._closing, self._waiters):
             group.clear()
+        self._starting.clear()
         if self._launcher is not None:
             await self._launcher.close(grace_s=grace_s)
         self._state = "closed"

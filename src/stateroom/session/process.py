@@ -186,16 +186,23 @@ async def spawn(config: SessionConfig) -> WorkerProcess:
     return WorkerProcess.spawn(config)
 
 
+_BOOT = (
+    "import sys\nif not sys.flags.safe_path: del sys.path[0]\n"
+    "import linecache, runpy\nlinecache.clearcache()\ndel sys.argv[0]\nrunpy._run_module_as_main(sys.argv[0])"
+)
+"""What ``-P -m`` does (no module in the working folder may replace one of the worker's), but without
+``sys.flags.safe_path``, which user code and the Python processes that it starts would inherit."""
+
+
 def popen_python(
     config: SessionConfig, module: Sequence[str], *, pass_fds: Sequence[int], stdout: int, stderr: int
 ) -> subprocess.Popen[bytes]:
     """Run a module, with arguments, by the interpreter and in the surroundings of the settings."""
     python = config.python or sys.executable
-    # -P: a module in the working folder must not replace one that the worker needs.
     # -u: what C code prints must not wait in a buffer of the C library.
     try:
         return subprocess.Popen(
-            [python, "-P", "-u", "-m", *module],
+            [python, "-u", "-c", _BOOT, *module],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

@@ -22,7 +22,7 @@ from ..errors import (
     SessionClosed,
     StateroomError,
 )
-from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
+from ..protocol.lifecycle import ExecutionEvent, ExecutionState, SessionEvent, SessionState, advance_session
 from ..protocol.messages import (
     ErrorInfo,
     ExecuteMessage,
@@ -468,6 +468,8 @@ class Session:
 
     def _finished(self, work: Work) -> None:
         if isinstance(work, Execution):
+            if work.state is ExecutionState.CANCELLED:
+                self._inputs.refuse_all(work)
             self._executions += 1
             self._replaced_in_a_row = 0
             self._keeper.cells_since += 1

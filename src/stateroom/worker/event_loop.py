@@ -172,8 +172,11 @@ class LoanDesk:
         self.loop = loop
         self.home = get_ident()
         self.lent = False
+        self._own: asyncio.AbstractEventLoop | None = None
+        """What user code has made the current loop of this thread: while it is open, nothing is on loan."""
         self._get = asyncio._get_running_loop
         self._set = asyncio._set_running_loop
+        self._set_current = asyncio.set_event_loop
 
     def __repr__(self) -> str:
         return f"<LoanDesk lent={self.lent} loop={self.loop!r}>"
@@ -182,12 +185,13 @@ class LoanDesk:
         """Replace asyncio's accessors, once in the life of the worker."""
         asyncio.events._get_running_loop = self._get_running_loop
         asyncio.events._set_running_loop = self._set_running_loop
+        asyncio.events.set_event_loop = asyncio.set_event_loop = self._set_event_loop
         os.register_at_fork(after_in_child=self._forked)
 
     def lend(self) -> None:
         """Make the loop this thread's running loop, without running it."""
         self.lent = True
-        self._set(self.loop)
+        self._set(self._on_loan())
 
     def take_back(self) -> None:
         self.lent = False
@@ -199,8 +203,19 @@ class LoanDesk:
 
     def _set_running_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if loop is None and self.lent and get_ident() == self.home:
-            loop = self.loop  # a loop of the cell's own has ended; the loan goes on
+            loop = self._on_loan()  # a loop of the cell's own has ended; the loan goes on
         self._set(loop)
+
+    def _set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """As in asyncio; a cell that brings a loop of its own does not see the one on loan."""
+        self._set_current(loop)
+        if get_ident() == self.home:
+            self._own = loop if loop is not self.loop else None
+            if self.lent and self._get() in (None, self.loop):
+                self._set(self._on_loan())
+
+    def _on_loan(self) -> asyncio.AbstractEventLoop | None:
+        return self.loop if self._own is None or self._own.is_closed() else None
 
     def _forked(self) -> None:
         self.take_back()

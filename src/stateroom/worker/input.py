@@ -6,6 +6,7 @@ import builtins
 import getpass
 import io
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -42,25 +43,30 @@ class InputBroker:
         self._open: dict[str, _Request] = {}
         self._given_up: set[str] = set()
         self._closed = False
-        self._forked = False
+        self.forked = False
 
     def __repr__(self) -> str:
         return f"<InputBroker open={sorted(self._open)}>"
 
     def install(self) -> None:
         """Put the asking versions in the place of ``input`` and ``getpass``."""
+        self._original = builtins.input
         builtins.input = self.input
         getpass.getpass = self.getpass
 
     def stdin(self) -> io.TextIOWrapper:
         """A text stream whose every line is asked of the session."""
-        return io.TextIOWrapper(io.BufferedReader(_LineSource(self)), encoding="utf-8")
+        self._stdin = io.TextIOWrapper(io.BufferedReader(_LineSource(self)), encoding="utf-8")
+        return self._stdin
 
     def input(self, prompt: object = "", /) -> str:
         """Read a line from the session's client; the prompt travels with the request.
 
+        As the builtin does, it reads what ``sys.stdin`` is at the moment, if that was replaced.
         Raises EOFError if the client gives no line, TimeoutError if none comes in time.
         """
+        if self.forked or getattr(sys, "stdin", None) is not self._stdin:
+            return self._original(prompt)
         return self.ask(str(prompt))
 
     def getpass(self, prompt: str = "Password: ", stream: Any = None) -> str:
@@ -69,7 +75,7 @@ class InputBroker:
 
     def ask(self, prompt: str, *, password: bool = False) -> str:
         """Ask, and wait for the answer. Raises EOFError or TimeoutError."""
-        if self._forked:
+        if self.forked:
             raise EOFError("a forked child process cannot ask for input")
         if self._closed:
             raise EOFError("the session is closed")
@@ -105,7 +111,7 @@ class InputBroker:
 
     def forget_after_fork(self) -> None:
         """In a forked child: the transport belongs to the parent."""
-        self._forked = True
+        self.forked = True
 
     def _line(self, answer: InputResponseMessage | None) -> str:
         if answer is None:
@@ -124,13 +130,22 @@ class _LineSource(io.RawIOBase):
     """The raw side of ``sys.stdin``."""
 
     def __init__(self, broker: InputBroker) -> None:
+        self.name = "<stdin>"
         self._broker = broker
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return 0
+
+    def isatty(self) -> bool:
+        return self._broker.forked and os.isatty(0)
+
     def readinto(self, buffer: Any) -> int:
+        if self._broker.forked:  # the transport is the parent's, descriptor 0 is ours
+            return os.readv(0, [buffer])
         if not self._rest:
             try:
                 self._rest = self._broker.ask("").encode("utf-8", "replace") + b"\n"

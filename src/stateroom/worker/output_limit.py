@@ -21,6 +21,7 @@ class OutputLimit:
         self.bytes = self.lines = 0
         self.left_out_bytes = self.left_out_lines = 0
         self._in_line = False
+        self._reason = ""
 
     def admit(self, data: bytes) -> bytes:
         """What of this output is to be sent."""
@@ -37,7 +38,7 @@ class OutputLimit:
             return []
         return [
             f"output cut: {self.left_out_bytes} bytes with {self.left_out_lines} line ends "
-            f"left out, {self._limits()}"
+            f"left out, {self._reason}"
         ]
 
     def _room(self, data: bytes) -> int:
@@ -45,12 +46,13 @@ class OutputLimit:
         size = len(data)
         if self.max_bytes is not None and self.bytes + size > self.max_bytes:
             size = whole_characters(data[: self.max_bytes - self.bytes])
+            self._reason = f"max_output_bytes is {self.max_bytes}"
         if self.max_lines is not None:
             count = data.count(b"\n", 0, size)
             room = self.max_lines - self.lines
             if count > room or (count == room and not data.endswith(b"\n", 0, size)):
-                size = _end_of_line(data, room)
-                count = room
+                size, count = _end_of_line(data, room), room
+                self._reason = f"max_output_lines is {self.max_lines}"
             self.lines += count
         return size
 
@@ -63,12 +65,8 @@ class OutputLimit:
             return b""
         self.bytes += size
         in_line = not data.endswith(b"\n", 0, size) if size else self._in_line
-        marker = f"[output cut: what this cell prints from here on is left out, {self._limits()}]\n"
+        marker = f"[output cut: what this cell prints from here on is left out, {self._reason}]\n"
         return data[:size] + b"\n" * in_line + marker.encode()
-
-    def _limits(self) -> str:
-        limits = {"max_output_bytes": self.max_bytes, "max_output_lines": self.max_lines}
-        return ", ".join(f"{name} is {limit}" for name, limit in limits.items() if limit is not None)
 
 
 def whole_characters(data: bytes | memoryview) -> int:

@@ -224,7 +224,8 @@ class SubprocessWorker:
         sys.path.insert(0, "")
         sys.stdout, sys.stderr = self.output.stream("stdout"), self.output.stream("stderr")
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
-        sys.stdin = self.input.stdin()
+        sys.stdin = sys.__stdin__ = self.input.stdin()  # type: ignore[misc]
+        sys.argv = [""]
         self.input.install()
         self.publisher.install()
         builtins.display = display  # type: ignore[attr-defined]
@@ -324,7 +325,11 @@ class SubprocessWorker:
         """Let the cell find what a script finds: its file, its arguments, its folder on the path."""
         sys.argv = list(message.argv or [])
         if message.filename:
+            from importlib.machinery import SourceFileLoader
+
             self.executor.namespace["__file__"] = message.filename
+            self.executor.namespace["__cached__"] = None
+            self.executor.namespace["__loader__"] = SourceFileLoader("__main__", message.filename)
             sys.path[0] = os.path.dirname(os.path.abspath(message.filename))
 
     def _run(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 
 import psutil
 import pytest
@@ -64,7 +63,9 @@ async def test_O1_all_that_is_written_arrives_in_order_before_the_result(way):
 async def test_O1_what_a_process_writes_that_outlives_its_cell_arrives(session):
     late = asyncio.Queue()
     session.on_late_output = late.put_nowait
-    code = "import subprocess\np = subprocess.Popen('read line; echo late', shell=True, stdin=subprocess.PIPE)"
+    code = (
+        "import subprocess\np = subprocess.Popen('read line; echo late', shell=True, stdin=subprocess.PIPE)"
+    )
     await session.run(code, check=True)
     await session.run("import threading\nt = threading.Timer(0.01, p.stdin.close)\nt.start()", check=True)
     assert (await late.get()).data == "late\n"
@@ -418,7 +419,9 @@ def end_of_file(_message):
 @pytest.mark.parametrize("on_input", [None, end_of_file], ids=["no callback", "EOFError"])
 async def test_O4_no_input_is_end_of_file(way, on_input):
     assert (await way.run("input('?')", on_input=on_input, any_mode=True)).error.type == "EOFError"
-    assert (await way.run("__import__('getpass').getpass()", on_input=on_input, any_mode=True)).error.type == "EOFError"
+    assert (
+        await way.run("__import__('getpass').getpass()", on_input=on_input, any_mode=True)
+    ).error.type == "EOFError"
     assert (await way.run("__import__('sys').stdin.read()", on_input=on_input, any_mode=True)).value == ""
     assert (await way.run("breakpoint()", on_input=on_input, any_mode=True)).error.type == "BdbQuit"
     assert (await way.session.run(IN_A_THREAD % "input('?')", on_input=on_input)).value == "EOFError"

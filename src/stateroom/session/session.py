@@ -92,7 +92,7 @@ class Session:
             on_input=self._inputs.take,
             on_finished=self._finished,
             on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108 - it can be replaced
-            on_late_display=lambda message: self.on_late_display(message),
+            on_late_display=lambda message: self.on_late_display(message),  # noqa: PLW0108 - as well
             on_violation=self._violated,
         )
         self._queue: deque[Work] = deque()

@@ -7,6 +7,7 @@ the namespace, taken when the process is started, and restores it into its own `
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -63,11 +64,17 @@ def _extend(spawn: Any, manager: NamespaceManager) -> None:
 
     def get_preparation_data(name: str) -> dict[str, Any]:
         data = prepare(name)
-        if sys.modules.get("__main__") is not None and vars(sys.modules["__main__"]) is manager.namespace:
+        main = sys.modules.get("__main__")
+        if main is not None and vars(main) is manager.namespace and not _is_script(main):
             data[KEY] = _Main(manager)
         return data
 
     spawn.get_preparation_data = get_preparation_data
+
+
+def _is_script(main: ModuleType) -> bool:
+    """Whether children can run the main script again, as they do outside of a session."""
+    return os.path.isfile(getattr(main, "__file__", None) or "")
 
 
 class _Main:
@@ -80,9 +87,18 @@ class _Main:
         self._manager = manager
 
     def __reduce__(self) -> Any:
+        from multiprocessing import context
+
         from .checkpoint import write_checkpoint
 
-        return make_main, (list(sys.path), b"".join(write_checkpoint(self._manager).chunks()))
+        # Queues and locks can be pickled only as arguments of the process that is being started.
+        spawning = context.get_spawning_popen()
+        context.set_spawning_popen(None)
+        try:
+            checkpoint = b"".join(write_checkpoint(self._manager).chunks())
+        finally:
+            context.set_spawning_popen(spawning)
+        return make_main, (list(sys.path), checkpoint)
 
 
 def make_main(path: list[str], checkpoint: bytes) -> None:

@@ -47,7 +47,7 @@ class FigureManager(FigureManagerBase):
 class FigureCanvas(FigureCanvasAgg):
     """Draws like Agg. matplotlib asks a backend for a class of this name."""
 
-    manager_class = FigureManager  # type: ignore[assignment]
+    manager_class = FigureManager
 
 
 class _Figures:
@@ -70,7 +70,7 @@ class _Figures:
             bundle = publisher.new_bundle()
             bundle.add(*self.render(figure))
             bundle.add("text/plain", call_user_code(repr, figure))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever drawing raises is shown
             traceback.print_exc(file=sys.stderr)
             return
         publisher.send_bundle(bundle)

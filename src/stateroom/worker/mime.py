@@ -71,7 +71,7 @@ class Bundle:
         """Take one representation, or note why not."""
         try:
             data, metadata = _clean(kind, data), _as_json(metadata)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it is noted
             self.notes.append(f"{kind} left out: {_reason(error)}")
             return
         size = _size(data) + _size(metadata)

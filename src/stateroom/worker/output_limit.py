@@ -36,10 +36,8 @@ class OutputLimit:
         """For the result: how much is missing."""
         if not self.left_out_bytes:
             return []
-        return [
-            f"output cut: {self.left_out_bytes} bytes with {self.left_out_lines} line ends "
-            f"left out, {self._reason}"
-        ]
+        left_out = f"{self.left_out_bytes} bytes with {self.left_out_lines} line ends"
+        return [f"output cut: {left_out} left out, {self._reason}"]
 
     def _room(self, data: bytes) -> int:
         """How many leading bytes are within both limits; counts their lines."""

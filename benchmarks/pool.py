@@ -106,14 +106,24 @@ async def first_results(launcher: Launcher, count: int = 1) -> float:
     return elapsed
 
 
-async def from_pool(pool: stateroom.SessionPool) -> float:
-    """Take a session that is ready and run the cell in it: seconds."""
+async def from_pool(pool: stateroom.SessionPool, count: int = 1) -> float:
+    """Take sessions that are ready, at once, and run the cell in each: seconds."""
+    started = time.perf_counter()
+    done = asyncio.Barrier(count + 1)
+
+    async def one() -> None:
+        async with pool.session() as session:
+            assert (await session.run(CELL)).value == 42
+            await done.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(one())
+        await done.wait()
+        elapsed = time.perf_counter() - started
     while pool.info.idle < pool.config.max_size:
         await asyncio.sleep(0.001)
-    started = time.perf_counter()
-    async with pool.session() as session:
-        assert (await session.run(CELL)).value == 42
-        return time.perf_counter() - started
+    return elapsed
 
 
 async def at_rest_bytes(launcher: TemplateLauncher) -> int:
@@ -129,7 +139,7 @@ async def measure(rounds: int) -> None:
     bare = BareServer()
     launcher = TemplateLauncher(stateroom.SessionConfig(), PRELOAD)
     await launcher.start()
-    async with stateroom.SessionPool(size=2, preload=PRELOAD) as pool:
+    async with stateroom.SessionPool(size=MANY, preload=PRELOAD) as pool:
         measures: dict[str, Callable[[], Awaitable[float]]] = {
             "bare fork server, first result": bare.first_results,
             "session from the template, first result": lambda: first_results(launcher),
@@ -137,6 +147,7 @@ async def measure(rounds: int) -> None:
             "spawned session, first result": lambda: first_results(spawn),
             f"bare fork server, {MANY} at once": lambda: bare.first_results(MANY),
             f"session from the template, {MANY} at once": lambda: first_results(launcher, MANY),
+            f"sessions that are ready, {MANY} at once": lambda: from_pool(pool, MANY),
         }
         for measure in measures.values():
             await measure()  # once to warm up

@@ -96,7 +96,7 @@ async def test_map_goes_on_with_the_sessions_it_can_get():
     async with SessionPool(size=2, acquire_timeout_s=0.05) as pool, pool.session():
         results = await collect(pool.map("import time; time.sleep(0.03); item", range(6), concurrency=2))
         assert sorted(result.value for result in results.values()) == list(range(6))
-        async with pool.session():
+        async with pool.session(acquire_timeout_s=None):
             with pytest.raises(stateroom.PoolTimeout):
                 await collect(pool.map("item", [1]))
 

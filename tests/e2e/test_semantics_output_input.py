@@ -276,12 +276,13 @@ async def test_O3_late_output_is_tagged_with_the_cell_that_started_it(session, s
 IN_A_THREAD = """
 import threading
 got = []
+ended = threading.Event()
 def ask():
     try: got.append(%s)
     except BaseException as error: got.append(type(error).__name__)
-thread = threading.Thread(target=ask)
-thread.start()
-thread.join()
+    ended.set()
+threading.Thread(target=ask).start()
+ended.wait()
 got[0]
 """
 
@@ -395,7 +396,7 @@ async def test_O4_cancel_of_a_cell_whose_thread_asks_ends_both(session):
     await asked.wait()
     assert await session.cancel() is CancelOutcome.CANCELLED
     assert (await running).cancelled
-    assert (await session.run("thread.join(); got")).value == ["EOFError"]
+    assert (await session.run("ended.wait(); got")).value == ["EOFError"]
 
 
 @pytest.mark.parametrize("prefix", ["", "await asyncio.sleep(0)\n"], ids=["sync", "async"])

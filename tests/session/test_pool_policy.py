@@ -6,8 +6,15 @@ import pytest
 
 from stateroom.config import PoolConfig
 from stateroom.errors import ConfigError
-from stateroom.session.pool import _split
-from stateroom.session.pool_policy import Counts, Retirement, WaitTimes, retirement, to_evict, to_start
+from stateroom.session.pool_policy import (
+    Counts,
+    Retirement,
+    WaitTimes,
+    retirement,
+    split_settings,
+    to_evict,
+    to_start,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def test_without_limits_nothing_is_retired():
     ],
 )
 def test_size_is_short_for_both(size, given, sizes):
-    config, rest = _split(size, {**given, "cwd": "/", "history_size": 3})
+    config, rest = split_settings(size, {**given, "cwd": "/", "history_size": 3})
     assert (config.ready_size, config.max_size) == sizes
     assert rest == {"cwd": "/", "history_size": 3}
 

@@ -86,6 +86,7 @@ class Keeper:
         """The last one."""
         self._config = config
         self._number = number
+        self._finishing = asyncio.Lock()
         self._saved_at = time.monotonic()
         self._names = itertools.count(1)
         self._folder: _TemporaryFolder | None = None
@@ -136,14 +137,20 @@ class Keeper:
 
     async def finish(self, errand: Errand, file: CheckpointFile) -> Checkpoint:
         """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
-        try:
-            await errand.done
-            await asyncio.to_thread(file.commit)
-            stored = await asyncio.to_thread(self._store().open, file.name)
-        finally:
-            file.abort()
-        self.last = Checkpoint(stored, self._folder)
-        return self.last
+        async with self._finishing:
+            try:
+                await errand.done
+                await asyncio.to_thread(file.commit)
+                stored = await asyncio.to_thread(self._store().open, file.name)
+            finally:
+                file.abort()
+            self.last = Checkpoint(stored, self._folder)
+            return self.last
+
+    async def settled(self) -> None:
+        """Wait until a checkpoint that the worker has sent is on the disk."""
+        async with self._finishing:
+            pass
 
     def restore(self, saved: Checkpoint, **how: bool) -> Errand:
         """Bringing ``saved`` back, to be done."""

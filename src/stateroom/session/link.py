@@ -123,7 +123,7 @@ class WorkerLink:
             self._transport.send(ShutdownMessage())
             await asyncio.wait([self._gone], timeout=grace_s)
         self.kill()
-        self._transport.resume_for_good()  # what is left in the transport has to be read for the end to be seen
+        self._transport.resume_for_good()  # its end is seen only when all of it is read
         report = await asyncio.shield(self._gone)
         self._transport.close()
         self.process.close()

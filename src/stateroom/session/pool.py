@@ -18,11 +18,21 @@ from typing import Any, Self
 import msgspec
 import structlog
 
-from ..config import PoolConfig, SessionConfig
+from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
 from .info import figures_of
 from .pool_map import MapItem, map_over
-from .pool_policy import Counts, PoolInfo, Retirement, WaitTimes, retirement, to_evict, to_start
+from .pool_members import Member, Waiter
+from .pool_policy import (
+    Counts,
+    PoolInfo,
+    Retirement,
+    WaitTimes,
+    retirement,
+    split_settings,
+    to_evict,
+    to_start,
+)
 from .session import Session, load_config
 from .template_launcher import TemplateLauncher
 
@@ -38,31 +48,6 @@ CLOSE_SLACK_S = 3.0
 log = structlog.get_logger("stateroom.pool")
 
 
-class _Member:
-    """One session of the pool. ``tenant`` is who had it, if it may have it again."""
-
-    def __init__(self, session: Session, now: float) -> None:
-        self.session = session
-        self.born_at = self.idle_since = now
-        self.uses = 0
-        self.tenant: Hashable = None
-
-    def __repr__(self) -> str:
-        return f"<_Member uses={self.uses} tenant={self.tenant!r} {self.session!r}>"
-
-
-class _Waiter:
-    """One caller in the queue."""
-
-    def __init__(self, tenant: Hashable, since: float) -> None:
-        self.tenant = tenant
-        self.since = since
-        self.member: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
-
-    def __repr__(self) -> str:
-        return f"<_Waiter tenant={self.tenant!r} {'served' if self.member.done() else 'waiting'}>"
-
-
 class SessionPool:
     """Sessions kept ready in the background; ``async with pool.session() as session:`` takes one.
 
@@ -74,16 +59,16 @@ class SessionPool:
     def __init__(
         self, size: int | None = None, *, config: SessionConfig | None = None, **settings: Any
     ) -> None:
-        self.config, others = _split(size, settings)
+        self.config, others = split_settings(size, settings)
         self.session_config = config if config is not None else load_config(others)
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
-        self._idle: deque[_Member] = deque()
-        self._kept: deque[_Member] = deque()
-        self._busy: set[_Member] = set()
-        self._starting: dict[_Member, asyncio.Task[Exception | None]] = {}
-        self._closing: set[_Member] = set()
-        self._waiters: deque[_Waiter] = deque()
+        self._idle: deque[Member] = deque()
+        self._kept: deque[Member] = deque()
+        self._busy: set[Member] = set()
+        self._starting: dict[Member, asyncio.Task[Exception | None]] = {}
+        self._closing: set[Member] = set()
+        self._waiters: deque[Waiter] = deque()
         self._helpers: set[asyncio.Task[Any]] = set()
         self._end: asyncio.Task[None] | None = None
         self._housekeeper: asyncio.Task[None] | None = None
@@ -227,10 +212,10 @@ class SessionPool:
 
     # Handing out and taking back
 
-    async def _acquire(self, tenant: Hashable, limit_s: float | None) -> _Member:
+    async def _acquire(self, tenant: Hashable, limit_s: float | None) -> Member:
         if self._state != "open":
             raise SessionClosed(f"the pool is {self._state}; use 'async with' or start()")
-        waiter = _Waiter(tenant, self._now())
+        waiter = Waiter(tenant, self._now())
         self._waiters.append(waiter)
         self._pump()
         try:
@@ -250,7 +235,7 @@ class SessionPool:
         self._acquired += 1
         return member
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _withdraw(self, waiter: Waiter) -> None:
         """The caller is gone. If a session was given to it meanwhile, it is still unused: pass it on."""
         future = waiter.member
         if future.done() and not future.cancelled() and future.exception() is None:
@@ -261,13 +246,13 @@ class SessionPool:
             self._waiters.remove(waiter)
         self._pump()
 
-    def _put_back(self, member: _Member) -> None:
+    def _put_back(self, member: Member) -> None:
         if member.session.state != "idle":
             self._retire(member, Retirement.DIED)
         else:
             (self._kept if member.uses else self._idle).appendleft(member)
 
-    def _release(self, member: _Member) -> None:
+    def _release(self, member: Member) -> None:
         if self._state != "open":
             return
         self._busy.discard(member)
@@ -280,7 +265,7 @@ class SessionPool:
             self._retire(member, reason)
         self._pump()
 
-    def _reason_to_retire(self, member: _Member) -> Retirement | None:
+    def _reason_to_retire(self, member: Member) -> Retirement | None:
         """Of a session that comes back."""
         state = member.session.state
         if state == "broken":
@@ -320,7 +305,7 @@ class SessionPool:
                 waiter.member.set_result(member)
             self._waiters.popleft()
 
-    def _take(self, tenant: Hashable) -> _Member | None:
+    def _take(self, tenant: Hashable) -> Member | None:
         """The session that this tenant had last, or one that nobody had."""
         if tenant is not None:
             for member in reversed(self._kept):
@@ -339,14 +324,14 @@ class SessionPool:
 
     def _start_one(self) -> None:
         session = Session(self.session_config, launcher=self._launch)
-        member = _Member(session, self._now())
+        member = Member(session, self._now())
         self._starting[member] = asyncio.get_running_loop().create_task(self._bring_up(member))
 
     async def _launch(self, config: SessionConfig) -> Any:
         assert self._launcher is not None
         return await self._launcher(config)
 
-    async def _bring_up(self, member: _Member) -> Exception | None:
+    async def _bring_up(self, member: Member) -> Exception | None:
         try:
             await member.session.start()
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits to hear it
@@ -380,7 +365,7 @@ class SessionPool:
             asyncio.get_running_loop().call_later(pause_s, self._pump)
         self._pump()
 
-    def _worker_lost(self, member: _Member, _report: object) -> None:
+    def _worker_lost(self, member: Member, _report: object) -> None:
         """A worker has ended; if its session is in use, its user is told by the session."""
         for group in (self._idle, self._kept):
             if member in group:
@@ -389,12 +374,12 @@ class SessionPool:
                 self._pump()
                 return
 
-    def _retire(self, member: _Member, reason: Retirement) -> None:
+    def _retire(self, member: Member, reason: Retirement) -> None:
         self._recycled[reason] += 1
         self._closing.add(member)
         self._run_beside(self._bury(member))
 
-    async def _bury(self, member: _Member) -> None:
+    async def _bury(self, member: Member) -> None:
         try:
             await member.session.close()
         finally:
@@ -410,7 +395,7 @@ class SessionPool:
             self._look_after(self._kept)
             self._pump()
 
-    def _look_after(self, group: deque[_Member]) -> None:
+    def _look_after(self, group: deque[Member]) -> None:
         """Throw out what is too old, too large, not needed, or does not answer."""
         for member in list(group):
             spare = group is self._kept or len(group) > self.config.ready_size
@@ -419,12 +404,12 @@ class SessionPool:
                 group.remove(member)
                 self._retire(member, reason)
 
-    def _is_silent(self, member: _Member) -> bool:
+    def _is_silent(self, member: Member) -> bool:
         interval_s = self.session_config.heartbeat_interval_s
         age_s = member.session.info.heartbeat_age_s if interval_s else None
         return age_s is not None and age_s > HEARTBEATS_MISSED * interval_s
 
-    def _retirement(self, member: _Member, *, spare: bool) -> Retirement | None:
+    def _retirement(self, member: Member, *, spare: bool) -> Retirement | None:
         watched = self.config.max_memory_bytes is not None
         memory_bytes = figures_of(member.session.pid)[0] if watched else None
         return retirement(
@@ -456,16 +441,3 @@ class SessionPool:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _split(size: int | None, settings: dict[str, Any]) -> tuple[PoolConfig, dict[str, Any]]:
-    """The pool's settings, and those that are for its sessions."""
-    names = {field.name for field in msgspec.structs.fields(PoolConfig)}
-    own = {name: value for name, value in settings.items() if name in names}
-    if "preload" in own:
-        own["preload"] = tuple(own["preload"])
-    if size is not None:
-        own.setdefault("max_size", max(size, own.get("min_size") or 0))
-        own.setdefault("min_size", min(size, own["max_size"]))
-    config: PoolConfig = PoolConfig.load(**own)
-    return config, {name: value for name, value in settings.items() if name not in names}

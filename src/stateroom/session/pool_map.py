@@ -111,9 +111,12 @@ class _Map:
 
     async def results(self) -> AsyncIterator[MapItem]:
         runner = asyncio.get_running_loop().create_task(self._run())
+        runner.add_done_callback(self._no_more)
         try:
-            while (item := await self._results.get()) is not None:
-                yield item
+            while not runner.done() or not self._results.empty():
+                item = await self._results.get()
+                if item is not None:
+                    yield item
             await runner
         finally:
             runner.cancel()
@@ -126,9 +129,11 @@ class _Map:
                     group.create_task(self._slot())
         except BaseExceptionGroup as error:
             raise error.exceptions[0] from None
-        finally:
-            if not asyncio.current_task().cancelling():  # type: ignore[union-attr]
-                await self._results.put(None)
+
+    def _no_more(self, _runner: object) -> None:
+        """Wake a consumer that waits for one more result; one that does not will see for itself."""
+        if self._results.empty():
+            self._results.put_nowait(None)
 
     async def _slot(self) -> None:
         """Take sessions, one after another if they die, until the inputs are used up."""

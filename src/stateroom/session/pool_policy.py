@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..config import PoolConfig
 
-__all__ = ["Counts", "PoolInfo", "Retirement", "WaitTimes", "retirement", "to_evict", "to_start"]
+__all__ = [
+    "Counts",
+    "PoolInfo",
+    "Retirement",
+    "WaitTimes",
+    "retirement",
+    "split_settings",
+    "to_evict",
+    "to_start",
+]
 
 
 class Retirement(enum.StrEnum):
@@ -142,3 +151,16 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
     templates_started: int
     spawns_instead: str | None
     """Why sessions are spawned and not forked from a template; None if they are forked."""
+
+
+def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConfig, dict[str, Any]]:
+    """The pool's settings, and those that are for its sessions."""
+    names = {field.name for field in msgspec.structs.fields(PoolConfig)}
+    own = {name: value for name, value in settings.items() if name in names}
+    if "preload" in own:
+        own["preload"] = tuple(own["preload"])
+    if size is not None:
+        own.setdefault("max_size", max(size, own.get("min_size") or 0))
+        own.setdefault("min_size", min(size, own["max_size"]))
+    config: PoolConfig = PoolConfig.load(**own)
+    return config, {name: value for name, value in settings.items() if name not in names}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self
 
@@ -13,22 +12,15 @@ import structlog
 
 from ..config import EngineConfig, SessionConfig
 from ..errors import (
-    Busy,
     CheckpointError,
-    FrameTooLarge,
-    NotPlainData,
-    ProtocolError,
     SessionBroken,
     SessionClosed,
-    StateroomError,
 )
-from ..protocol.lifecycle import ExecutionEvent, ExecutionState, SessionEvent, SessionState, advance_session
+from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
 from ..protocol.messages import (
-    ErrorInfo,
     ExecuteMessage,
     FaultMessage,
     HeartbeatMessage,
-    OutputMessage,
     RestoredMessage,
     ToSession,
 )
@@ -40,17 +32,16 @@ from .execution import (
     Execution,
     ExecutionResult,
     OutputCallback,
-    error_info,
-    stopped_error,
 )
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
-from .keeper import Checkpoint, Keeper, Recovery, outlook
-from .link import WorkerLink
+from .keeper import Checkpoint, Keeper, Recovery
 from .process import ExitReport, Launcher, spawn
 from .router import Router, Work
+from .schedule import Schedule
 from .stream import MessageStream
+from .supervisor import Supervisor
 
 __all__ = ["Session"]
 
@@ -75,40 +66,41 @@ class Session:
         """Called with output of executions that have ended, and of none."""
         self.on_late_display: DisplayCallback = _ignore
         """The same for displays, their clearing, and progress."""
-        self._launcher = launcher
-        self._state = SessionState.NEW
-        self._link: WorkerLink | None = None
-        self._inputs = InputDesk(self._send_if_alive, self._run_beside)
-        self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
         self._interceptors = Interceptors(
             budget_s=self.config.interceptor_budget_s,
             max_concurrency=self.config.max_routing_concurrency,
             pause=self._pause,
             resume=self._resume,
         )
+        self._inputs = InputDesk(self._send, self._run_beside)
         self._router = Router(
             self._interceptors,
             on_control=self._control,
             on_input=self._inputs.take,
             on_finished=self._finished,
-            on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108 - it can be replaced
-            on_late_display=lambda message: self.on_late_display(message),  # noqa: PLW0108 - as well
-            on_violation=self._violated,
+            # Looked up at each call: the user may replace them.
+            on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108
+            on_late_display=lambda message: self.on_late_display(message),  # noqa: PLW0108
+            on_violation=lambda error: self._supervisor.give_up_on(error),
         )
-        self._queue: deque[Work] = deque()
+        self._schedule = Schedule(self._router, self._send)
         self._numbers = itertools.count(1)
         self._keeper = Keeper(self.config, lambda: next(self._numbers))
-        self._replaced_in_a_row = 0
+        self._supervisor = Supervisor(
+            self.config,
+            launcher,
+            self._router,
+            self._schedule,
+            self._keeper,
+            on_lost=self._lost,
+            run_beside=self._run_beside,
+        )
+        self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
         self._helpers: set[asyncio.Task[Any]] = set()
         self._executions = 0
-        self._restarts = 0
-        self._last_exit: ExitReport | None = None
-        self._violation: ProtocolError | None = None
 
     def __repr__(self) -> str:
-        pid = self._link.pid if self._link is not None else None
-        running = self._router.running
-        return f"<Session {self._state.name} pid={pid} running={running!r} queued={len(self._queue)}>"
+        return f"<Session {self._schedule!r} pid={self.pid}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -146,7 +138,7 @@ class Session:
         """
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
-        self._submit(execution, queue=queue)
+        self._schedule.submit(execution, queue=queue)
         timer = self._limit(execution, timeout) if timeout is not None else None
         try:
             result = await execution.done
@@ -174,7 +166,7 @@ class Session:
         stream = MessageStream(self._pause, self._resume, max_outbox_bytes=self.config.max_outbox_bytes)
         message = self._execute_message(code, execution_id, None, None)
         execution = Execution(message, on_input=on_input, stream=stream)
-        self._submit(execution, queue=queue)
+        self._schedule.submit(execution, queue=queue)
         try:
             async for item in stream:
                 yield item
@@ -191,10 +183,10 @@ class Session:
         killed with its worker; another one is started and the last checkpoint restored. Never raises
         for a cell that is unknown or has ended: that is NOTHING_RUNNING.
         """
-        for execution in self._queue:
-            if execution.execution_id == execution_id:
-                self._cancel_queued(execution)
-                return CancelOutcome.CANCELLED
+        waiting = self._schedule.find_waiting(execution_id)
+        if waiting is not None:
+            self._schedule.cancel_waiting(waiting)
+            return CancelOutcome.CANCELLED
         running = self._router.running
         if running is None or execution_id not in (None, running.execution_id):
             return CancelOutcome.NOTHING_RUNNING
@@ -210,27 +202,29 @@ class Session:
     @property
     def state(self) -> str:
         """What ``info.state`` says, without the cost of the rest."""
-        return self._state.name.lower()
+        return self._schedule.state.value
 
     @property
     def pid(self) -> int | None:
         """The worker's process id, while there is one."""
-        return self._link.pid if self._link is not None else None
+        link = self._supervisor.link
+        return link.pid if link is not None else None
 
     @property
     def info(self) -> SessionInfo:
         """State, counters and figures, read now. Never raises."""
-        link, running = self._link, self._router.running
+        link, running = self._supervisor.link, self._router.running
+        last_exit = self._supervisor.last_exit
         memory_bytes, cpu_s = figures_of(link.pid if link is not None else None)
         return SessionInfo(
-            state=self._state.name.lower(),
+            state=self.state,
             pid=link.pid if link is not None else None,
             python_version=link.python_version if link is not None else None,
             running=running.execution_id if running is not None else None,
-            queued=len(self._queue),
+            queued=len(self._schedule.waiting),
             executions=self._executions,
             messages=self._router.messages,
-            restarts=self._restarts,
+            restarts=self._supervisor.restarts,
             heartbeat_age_s=link.heartbeat_age_s if link is not None else None,
             memory_bytes=memory_bytes,
             cpu_s=cpu_s,
@@ -238,7 +232,7 @@ class Session:
             interceptors=self._interceptors.figures(),
             cancels=msgspec.structs.replace(self._canceller.counters),
             telemetry=dict(link.telemetry) if link is not None else {},
-            last_exit=str(self._last_exit) if self._last_exit is not None else None,
+            last_exit=str(last_exit) if last_exit is not None else None,
         )
 
     def add_message_interceptor(self, interceptor: Interceptor) -> None:
@@ -261,7 +255,7 @@ class Session:
         Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
         """
         errand, file = self._keeper.begin()
-        self._submit(errand, queue=True)
+        self._schedule.submit(errand, queue=True)
         try:
             return await self._keeper.finish(errand, file)
         except asyncio.CancelledError:
@@ -281,7 +275,7 @@ class Session:
         errand = self._keeper.restore(
             saved, clear_existing=clear_existing, allow_other_python=allow_other_python
         )
-        self._submit(errand, queue=True)
+        self._schedule.submit(errand, queue=True)
         report: RestoredMessage = await errand.done
         return report
 
@@ -300,13 +294,13 @@ class Session:
         ``store``, what was saved under the session's name comes back (:attr:`recovery` tells); raises
         :class:`CheckpointError` if another process has that name open, or the file is damaged.
         """
-        self._advance(SessionEvent.START)
+        self._schedule.advance(SessionEvent.START)
         try:
             await asyncio.to_thread(self._keeper.open)
         except BaseException:
-            self._advance(SessionEvent.START_FAILED)
+            self._schedule.advance(SessionEvent.START_FAILED)
             raise
-        await self._start_worker("the session was opened again" if self._keeper.last else None)
+        await self._supervisor.start("the session was opened again" if self._keeper.last else None)
 
     async def restart(self, *, restore: bool = True) -> None:
         """End the worker, whatever it is doing, and start another one.
@@ -314,129 +308,32 @@ class Session:
         The running cell fails; cells that wait in the queue go to the new worker. The namespace comes
         back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells.
         """
-        await self._replace_worker("restart() was called" if restore else None)
+        await self._supervisor.replace("restart() was called" if restore else None)
 
     async def close(self) -> None:
         """End the worker: what runs is cancelled, ``atexit`` handlers run, after the grace it is killed.
 
         With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
-        if self._state in (SessionState.CLOSED, SessionState.CLOSING):
+        schedule, grace_s = self._schedule, self.config.close_grace_s
+        if schedule.state in (SessionState.CLOSED, SessionState.CLOSING):
             return
-        self._fail_queue(SessionClosed("the session was closed before this cell began"))
+        schedule.fail_waiting(SessionClosed("the session was closed before this cell began"))
         if self._router.running is not None:
-            await self._canceller.ask(self._router.running, grace_s=self.config.close_grace_s)
-        if self.config.store is not None and self._state is SessionState.IDLE:
+            await self._canceller.ask(self._router.running, grace_s=grace_s)
+        if self.config.store is not None and schedule.state is SessionState.IDLE:
             await self._save_at_the_end()
-        self._advance(SessionEvent.CLOSE)
-        await self._end_worker(grace_s=self.config.close_grace_s)
+        schedule.advance(SessionEvent.CLOSE)
+        await self._supervisor.end(grace_s=grace_s)
         await self._interceptors.settle()
         self._keeper.close()
-        self._advance(SessionEvent.CLOSED)
+        schedule.advance(SessionEvent.CLOSED)
 
     async def _save_at_the_end(self) -> None:
         try:
             await self.checkpoint()
         except (CheckpointError, SessionBroken) as error:
             log.warning("last_checkpoint_failed", error=str(error))
-
-    async def _replace_worker(self, reason: str | None) -> None:
-        """Start a new worker; its namespace is the last checkpoint's, if there is a ``reason`` for it."""
-        self._begin_replacing()
-        await self._finish_replacing(reason)
-
-    def _begin_replacing(self) -> None:
-        self._advance(SessionEvent.RESTART)
-        self._restarts += 1
-
-    async def _finish_replacing(self, reason: str | None) -> None:
-        try:
-            await self._end_worker(grace_s=0)
-        except asyncio.CancelledError:
-            self._advance(SessionEvent.START_FAILED)
-            raise
-        if self._state is not SessionState.RESTARTING:
-            raise SessionClosed("the session was closed while it restarted")
-        await self._start_worker(reason)
-
-    async def _start_worker(self, reason: str | None) -> None:
-        self._violation = None
-        try:
-            self._link = link = await self._launch()
-            await link.start()
-            self._check_starting(link)
-        except BaseException:
-            self._link = None
-            self._advance(SessionEvent.START_FAILED)
-            self._fail_queue(SessionBroken("the worker did not start; call restart() to try again"))
-            raise
-        recovering = self._keeper.recover(reason) if reason is not None else None
-        if recovering is not None:
-            self._queue.appendleft(recovering)  # before any cell that waits
-        self._advance(SessionEvent.READY)
-        self._send_next()
-        if recovering is not None:
-            await asyncio.wait([recovering.done])
-
-    async def _launch(self) -> WorkerLink:
-        process = await self._launcher(self.config)
-        link = WorkerLink(self.config, process, on_message=self._router.deliver, on_gone=self._lost)
-        if self._state not in (SessionState.STARTING, SessionState.RESTARTING):
-            await link.end(grace_s=0)
-            raise SessionClosed("the session was closed while its worker was made")
-        return link
-
-    def _check_starting(self, link: WorkerLink) -> None:
-        if self._link is not link:
-            raise SessionClosed("the session was closed while its worker started")
-
-    async def _end_worker(self, *, grace_s: float) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            await link.end(grace_s=grace_s)
-
-    def _lost(self, report: ExitReport) -> None:
-        """The worker has ended, expected or not: tell everybody who waits for it."""
-        self._last_exit = report
-        self._inputs.forget()
-        running, self._router.running = self._router.running, None
-        if running is not None:
-            self._give_up(running, report)
-        if self._state in (SessionState.IDLE, SessionState.BUSY):
-            self._advance(SessionEvent.WORKER_LOST)
-            self._after_loss(report)
-            self.on_worker_lost(report)
-
-    def _after_loss(self, report: ExitReport) -> None:
-        """A worker that nobody told to end is gone."""
-        config = self.config
-        if config.auto_restart and self._replaced_in_a_row < config.max_restarts_in_a_row:
-            self._replaced_in_a_row += 1
-            self._begin_replacing()
-            self._run_beside(self._replace_lost(str(report)))
-        else:
-            self._fail_queue(SessionBroken(f"{report}; call restart() for a new worker"))
-
-    async def _replace_lost(self, reason: str) -> None:
-        try:
-            await self._finish_replacing(reason)
-        except StateroomError as error:
-            log.warning("automatic_restart_failed", reason=reason, error=str(error))
-
-    def _give_up(self, execution: Work, report: ExitReport) -> None:
-        """End an execution whose worker is gone, with the worker's last words."""
-        for stream, text in report.last_words.items():
-            if text and isinstance(execution, Execution):
-                execution.take_output(
-                    OutputMessage(stream=stream, execution_id=execution.execution_id, data=text)
-                )
-        error = error_info(self._violation or SessionBroken(f"{report} while {execution.execution_id} ran"))
-        if execution.hard_stopped and isinstance(execution, Execution):
-            error = stopped_error(execution, f"{report}; {outlook(self._keeper)}")
-        elif self._violation is None:
-            error.type, error.exit_status, error.signal = "WorkerDied", report.exit_status, report.signal
-        self._executions += 1
-        execution.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=execution.hard_stopped)
 
     # Executions
 
@@ -447,39 +344,23 @@ class Session:
         name = execution_id if execution_id is not None else f"e{number}"
         return ExecuteMessage(execution_id=name, number=number, code=code, filename=filename, argv=argv)
 
-    def _submit(self, execution: Work, *, queue: bool) -> None:
-        self._check_open()
-        if self._state is SessionState.IDLE:
-            self._send(execution)
-        elif queue:
-            self._queue.append(execution)
-        else:
-            running = self._router.running
-            raise Busy(
-                f"{running.execution_id if running else 'a restart'} is running and queue=False was given"
-            )
-
-    def _send(self, execution: Work) -> None:
-        assert self._link is not None
-        self._link.send(execution.message)
-        execution.advance(ExecutionEvent.EXECUTE)
-        self._router.running = execution
-        self._advance(SessionEvent.EXECUTE)
-
     def _finished(self, work: Work) -> None:
         if isinstance(work, Execution):
             if work.state is ExecutionState.CANCELLED:
                 self._inputs.refuse_all(work)
             self._executions += 1
-            self._replaced_in_a_row = 0
+            self._supervisor.replaced_in_a_row = 0
             self._keeper.cells_since += 1
-        if self._state is SessionState.BUSY:
-            self._advance(SessionEvent.DONE)
-            if isinstance(work, Execution) and self._keeper.is_due():
-                errand, file = self._keeper.begin()
-                self._queue.appendleft(errand)
-                self._run_beside(self._keep(errand, file))
-            self._send_next()
+        self._schedule.done()
+        if (
+            isinstance(work, Execution)
+            and self._schedule.state is SessionState.IDLE
+            and self._keeper.is_due()
+        ):
+            errand, file = self._keeper.begin()
+            self._schedule.waiting.appendleft(errand)
+            self._run_beside(self._keep(errand, file))
+        self._schedule.send_next()
 
     async def _keep(self, errand: Errand, file: CheckpointFile) -> None:
         """See the automatic checkpoint through."""
@@ -488,41 +369,26 @@ class Session:
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
 
-    def _send_next(self) -> None:
-        while self._queue and self._state is SessionState.IDLE:
-            work = self._queue.popleft()
-            try:
-                self._send(work)
-            except (FrameTooLarge, NotPlainData) as error:
-                work.give_up(ExecutionEvent.CANCEL, error_info(error))
-
-    def _fail_queue(self, error: Exception) -> None:
-        while self._queue:
-            self._queue.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
-
-    def _cancel_queued(self, execution: Work) -> None:
-        self._queue.remove(execution)
-        error = ErrorInfo(
-            type="CancelledError", module="asyncio.exceptions", message="cancelled before it began"
-        )
-        error.text = f"{error.module}.{error.type}: {error.message}\n"
-        execution.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
+    def _lost(self, report: ExitReport) -> None:
+        self._inputs.forget()
+        self.on_worker_lost(report)
 
     def _request_cancel(self, number: int, attempt: int) -> None:
-        if self._link is not None:
-            self._link.request_cancel(number, attempt)
+        if self._supervisor.link is not None:
+            self._supervisor.link.request_cancel(number, attempt)
 
     async def _hard_stop(self, execution: Work) -> None:
         """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
-        if self._state is not SessionState.BUSY or self._router.running is not execution:
+        if self._schedule.state is not SessionState.BUSY or self._router.running is not execution:
             return
         execution.hard_stopped = True
-        await self._replace_worker(f"{execution.execution_id} was ended by force")
+        self._inputs.forget()
+        await self._supervisor.replace(f"{execution.execution_id} was ended by force")
 
     def _abandon(self, execution: Work) -> None:
         """Nobody waits for this cell any more: end it, so that the next one can run."""
-        if execution in self._queue:
-            self._cancel_queued(execution)
+        if execution in self._schedule.waiting:
+            self._schedule.cancel_waiting(execution)
         elif self._router.running is execution:
             self._run_beside(self._canceller.cancel(execution, hard_stop=True))
 
@@ -535,8 +401,8 @@ class Session:
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
     async def _end_by_timeout(self, execution: Work) -> None:
-        if execution in self._queue:
-            self._cancel_queued(execution)
+        if execution in self._schedule.waiting:
+            self._schedule.cancel_waiting(execution)
             return
         await self._canceller.cancel(execution, hard_stop=True)
 
@@ -544,32 +410,14 @@ class Session:
 
     def _control(self, message: ToSession) -> None:
         if isinstance(message, HeartbeatMessage):
-            if self._link is not None:
-                self._link.take_heartbeat(message)
+            if self._supervisor.link is not None:
+                self._supervisor.link.take_heartbeat(message)
         elif isinstance(message, FaultMessage):
             log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
         else:
             log.warning("worker_warning", message=msgspec.to_builtins(message))
 
-    def _violated(self, error: ProtocolError) -> None:
-        """A worker that breaks the protocol is given up."""
-        log.error("protocol_violation", error=str(error), kind=type(error).__name__)
-        self._violation = error
-        if self._link is not None:
-            self._link.kill()
-
     # Small things
-
-    def _advance(self, event: SessionEvent) -> None:
-        self._state = advance_session(self._state, event)
-
-    def _check_open(self) -> None:
-        if self._state is SessionState.BROKEN:
-            raise SessionBroken(
-                f"{self._last_exit or 'the worker did not start'}; call restart() for a new one"
-            )
-        if self._state in (SessionState.NEW, SessionState.CLOSING, SessionState.CLOSED):
-            raise SessionClosed(f"the session is {self._state.name.lower()}; use 'async with' or start()")
 
     def _run_beside(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run something beside the caller; kept alive until it is done."""
@@ -577,17 +425,17 @@ class Session:
         self._helpers.add(task)
         task.add_done_callback(self._helpers.discard)
 
-    def _send_if_alive(self, message: Any) -> None:
-        if self._link is not None:
-            self._link.send(message)
+    def _send(self, message: Any) -> None:
+        if self._supervisor.link is not None:
+            self._supervisor.link.send(message)
 
     def _pause(self) -> None:
-        if self._link is not None:
-            self._link.pause()
+        if self._supervisor.link is not None:
+            self._supervisor.link.pause()
 
     def _resume(self) -> None:
-        if self._link is not None:
-            self._link.resume()
+        if self._supervisor.link is not None:
+            self._supervisor.link.resume()
 
 
 def load_config(settings: dict[str, Any]) -> SessionConfig:

@@ -126,6 +126,7 @@ class TemplateProcess:
         self._lifeline: int | None = None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _ended; a pipe would have to be read
         self._ready: asyncio.Future[TemplateReady] = self._loop.create_future()
+        self._doomed = False  # killed, or found dead, though the system has not said so
         self._gone = asyncio.Event()
         self._slots = asyncio.Semaphore(FORKS_IN_FLIGHT)
         self._asked: deque[asyncio.Future[ForkedProcess]] = deque()
@@ -143,7 +144,7 @@ class TemplateProcess:
     @property
     def alive(self) -> bool:
         """Whether it takes requests."""
-        return self._ready.done() and not self._gone.is_set()
+        return self._ready.done() and not self._doomed and not self._gone.is_set()
 
     async def start(self) -> None:
         """Start it and wait until everything is loaded.
@@ -220,6 +221,7 @@ class TemplateProcess:
         try:
             socket.send_fds(self._control, [FORK], descriptors)
         except OSError as error:
+            self._doomed = True
             raise TemplateGone(f"the template cannot be reached: {error}") from error
         answer: asyncio.Future[ForkedProcess] = self._loop.create_future()
         self._asked.append(answer)
@@ -279,6 +281,7 @@ class TemplateProcess:
         self._workers.pop(pid, None)
 
     def _kill(self) -> None:
+        self._doomed = True
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
 

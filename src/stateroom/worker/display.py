@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from ..config import EngineConfig
 from ..errors import FrameTooLarge, NotPlainData
@@ -17,7 +19,7 @@ REPR_BELOW_BYTES = 1 << 16
 """The session makes the repr of larger plain values itself, rather than receive them twice."""
 
 
-class Shown(NamedTuple):
+class Shown(msgspec.Struct):
     """A value, ready to travel."""
 
     value: bytes | None = None

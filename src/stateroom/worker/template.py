@@ -61,9 +61,11 @@ def main(arguments: list[str]) -> None:
         # os.fork warns of threads; the pool has been told of them, once.
         warnings.simplefilter("ignore", DeprecationWarning)
         template.load(modules)
+        loaded = frozenset(sys.modules)
         descriptors = template.serve()
     del template
     become_worker(descriptors)
+    end(loaded)
 
 
 class Template:
@@ -162,7 +164,6 @@ def become_worker(descriptors: WorkerDescriptors) -> None:
     """Make a forked child what a new interpreter would be, and serve."""
     os.setsid()
     gc.enable()
-    loaded_before = frozenset(sys.modules)
     os.dup2(descriptors.stdout, 1)
     os.dup2(descriptors.stderr, 2)
     close_all([descriptors.stdout, descriptors.stderr])
@@ -171,10 +172,9 @@ def become_worker(descriptors: WorkerDescriptors) -> None:
     arguments = [str(fd) for fd in descriptors[:5]]
     sys.argv = [sys.modules[be_worker.__module__].__file__ or "", *arguments]
     be_worker(arguments)
-    end(loaded_before)
 
 
-def end(loaded_before: frozenset[str]) -> None:
+def end(loaded: frozenset[str]) -> None:
     """End as an interpreter does, without taking down what the template has loaded: that takes 15 ms.
 
     Threads are waited for, exit handlers run, and what cells made is let go, so that open files are
@@ -183,7 +183,7 @@ def end(loaded_before: frozenset[str]) -> None:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     vars(sys.modules["__main__"]).clear()
-    for name in sys.modules.keys() - loaded_before:
+    for name in sys.modules.keys() - loaded:
         del sys.modules[name]
     gc.collect()
     flush_streams()

@@ -1,0 +1,100 @@
+"""What runs in a session, what waits for its turn, and the state that follows from it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import Busy, FrameTooLarge, NotPlainData, SessionBroken, SessionClosed
+from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
+from ..protocol.messages import ErrorInfo
+from .execution import error_info
+from .router import Router, Work
+
+__all__ = ["Schedule"]
+
+CANCELLED = ErrorInfo(
+    type="CancelledError",
+    module="asyncio.exceptions",
+    message="cancelled before it began",
+    text="asyncio.exceptions.CancelledError: cancelled before it began\n",
+)
+
+
+class Schedule:
+    """One piece of work at a time, in the order in which it came.
+
+    ``send(message)`` puts a message on the transport of the worker there is.
+    """
+
+    def __init__(self, router: Router, send: Callable[[Any], None]) -> None:
+        self.state = SessionState.NEW
+        self.waiting: deque[Work] = deque()
+        self.broken_by = "the worker did not start"
+        """Why there is no worker, when there is none."""
+        self._router = router
+        self._send = send
+
+    def __repr__(self) -> str:
+        return f"<Schedule {self.state.name} running={self._router.running!r} waiting={len(self.waiting)}>"
+
+    def advance(self, event: SessionEvent) -> None:
+        """Move the session to its next state; raises :class:`UnexpectedMessage` if there is none."""
+        self.state = advance_session(self.state, event)
+
+    def submit(self, work: Work, *, queue: bool = True) -> None:
+        """Send it now, or let it wait its turn.
+
+        Raises :class:`Busy` if it would have to wait and ``queue`` is off, :class:`SessionClosed`,
+        :class:`SessionBroken`, :class:`FrameTooLarge`.
+        """
+        self._check_open()
+        if self.state is SessionState.IDLE:
+            self._begin(work)
+        elif queue:
+            self.waiting.append(work)
+        else:
+            running = self._router.running
+            what = running.execution_id if running is not None else "a restart"
+            raise Busy(f"{what} is running and queue=False was given")
+
+    def done(self) -> None:
+        """What ran has ended."""
+        if self.state is SessionState.BUSY:
+            self.advance(SessionEvent.DONE)
+
+    def send_next(self) -> None:
+        """Begin what waits longest, if nothing runs."""
+        while self.waiting and self.state is SessionState.IDLE:
+            work = self.waiting.popleft()
+            try:
+                self._begin(work)
+            except (FrameTooLarge, NotPlainData) as error:
+                work.give_up(ExecutionEvent.CANCEL, error_info(error))
+
+    def find_waiting(self, execution_id: str | None) -> Work | None:
+        """The waiting piece of work with this id."""
+        return next((work for work in self.waiting if work.execution_id == execution_id), None)
+
+    def cancel_waiting(self, work: Work) -> None:
+        """Take it out: nothing of it runs."""
+        self.waiting.remove(work)
+        work.give_up(ExecutionEvent.CANCEL, CANCELLED, cancelled=True)
+
+    def fail_waiting(self, error: Exception) -> None:
+        """Nothing that waits will run."""
+        while self.waiting:
+            self.waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
+
+    def _begin(self, work: Work) -> None:
+        self._send(work.message)
+        work.advance(ExecutionEvent.EXECUTE)
+        self._router.running = work
+        self.advance(SessionEvent.EXECUTE)
+
+    def _check_open(self) -> None:
+        if self.state is SessionState.BROKEN:
+            raise SessionBroken(f"{self.broken_by}; call restart() for a new one")
+        if self.state in (SessionState.NEW, SessionState.CLOSING, SessionState.CLOSED):
+            raise SessionClosed(f"the session is {self.state.value}; use 'async with' or start()")

@@ -1,0 +1,163 @@
+"""Keeps a session supplied with a worker: starts it, replaces it, and says what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from ..config import SessionConfig
+from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError
+from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
+from ..protocol.messages import OutputMessage
+from .execution import Execution, error_info, stopped_error
+from .keeper import Keeper, outlook
+from .link import WorkerLink
+from .process import ExitReport, Launcher
+from .router import Router, Work
+from .schedule import Schedule
+
+__all__ = ["Supervisor"]
+
+log = structlog.get_logger("stateroom.session")
+
+
+class Supervisor:
+    """Owns the link to the worker that there is. A restart makes a new link."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        launcher: Launcher,
+        router: Router,
+        schedule: Schedule,
+        keeper: Keeper,
+        *,
+        on_lost: Callable[[ExitReport], object],
+        run_beside: Callable[[Coroutine[Any, Any, Any]], None],
+    ) -> None:
+        self.link: WorkerLink | None = None
+        self.restarts = 0
+        self.replaced_in_a_row = 0
+        """Workers lost and replaced without a cell that ended."""
+        self.last_exit: ExitReport | None = None
+        self._config = config
+        self._launcher = launcher
+        self._router = router
+        self._schedule = schedule
+        self._keeper = keeper
+        self._on_lost = on_lost
+        self._run_beside = run_beside
+        self._violation: ProtocolError | None = None
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self.link!r} restarts={self.restarts} last_exit={self.last_exit!r}>"
+
+    async def start(self, reason: str | None) -> None:
+        """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
+        self._violation = None
+        try:
+            self.link = link = await self._launch()
+            await link.start()
+            self._check_wanted(link)
+        except BaseException:
+            self.link = None
+            self._schedule.advance(SessionEvent.START_FAILED)
+            self._schedule.fail_waiting(
+                SessionBroken("the worker did not start; call restart() to try again")
+            )
+            raise
+        await self._keeper.settled()
+        recovering = self._keeper.recover(reason) if reason is not None else None
+        if recovering is not None:
+            self._schedule.waiting.appendleft(recovering)  # before any cell that waits
+        self._schedule.advance(SessionEvent.READY)
+        self._schedule.send_next()
+        if recovering is not None:
+            await asyncio.wait([recovering.done])
+
+    async def replace(self, reason: str | None) -> None:
+        """End the worker, whatever it is doing, and start another; ``reason`` as for :meth:`start`."""
+        self._begin_replacing()
+        await self._finish_replacing(reason)
+
+    async def end(self, *, grace_s: float) -> None:
+        """End the worker, by force after ``grace_s``."""
+        link, self.link = self.link, None
+        if link is not None:
+            await link.end(grace_s=grace_s)
+
+    def give_up_on(self, violation: ProtocolError) -> None:
+        """The worker breaks the protocol: kill it."""
+        log.error("protocol_violation", error=str(violation), kind=type(violation).__name__)
+        self._violation = violation
+        if self.link is not None:
+            self.link.kill()
+
+    async def _launch(self) -> WorkerLink:
+        process = await self._launcher(self._config)
+        link = WorkerLink(self._config, process, on_message=self._router.deliver, on_gone=self._gone)
+        if self._schedule.state not in (SessionState.STARTING, SessionState.RESTARTING):
+            await link.end(grace_s=0)
+            raise SessionClosed("the session was closed while its worker was made")
+        return link
+
+    def _check_wanted(self, link: WorkerLink) -> None:
+        if self.link is not link:
+            raise SessionClosed("the session was closed while its worker started")
+
+    def _begin_replacing(self) -> None:
+        self._schedule.advance(SessionEvent.RESTART)
+        self.restarts += 1
+
+    async def _finish_replacing(self, reason: str | None) -> None:
+        try:
+            await self.end(grace_s=0)
+        except asyncio.CancelledError:
+            self._schedule.advance(SessionEvent.START_FAILED)
+            raise
+        if self._schedule.state is not SessionState.RESTARTING:
+            raise SessionClosed("the session was closed while it restarted")
+        await self.start(reason)
+
+    def _gone(self, report: ExitReport) -> None:
+        """A worker has ended, expected or not: tell everybody who waits for it."""
+        self.last_exit = report
+        self._schedule.broken_by = str(report)
+        running, self._router.running = self._router.running, None
+        if running is not None:
+            self._give_up(running, report)
+        if self._schedule.state in (SessionState.IDLE, SessionState.BUSY):
+            self._schedule.advance(SessionEvent.WORKER_LOST)
+            self._replace_lost(report)
+            self._on_lost(report)
+
+    def _replace_lost(self, report: ExitReport) -> None:
+        """Nobody told this worker to end."""
+        config = self._config
+        if config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row:
+            self.replaced_in_a_row += 1
+            self._begin_replacing()
+            self._run_beside(self._try_to_replace(str(report)))
+        else:
+            self._schedule.fail_waiting(SessionBroken(f"{report}; call restart() for a new worker"))
+
+    async def _try_to_replace(self, reason: str) -> None:
+        try:
+            await self._finish_replacing(reason)
+        except StateroomError as error:
+            log.warning("automatic_restart_failed", reason=reason, error=str(error))
+
+    def _give_up(self, work: Work, report: ExitReport) -> None:
+        """End an execution whose worker is gone, with the worker's last words."""
+        for stream, text in report.last_words.items():
+            if text and isinstance(work, Execution):
+                work.take_output(OutputMessage(stream=stream, execution_id=work.execution_id, data=text))
+        error = error_info(self._violation or SessionBroken(f"{report} while {work.execution_id} ran"))
+        if work.hard_stopped and isinstance(work, Execution):
+            error = stopped_error(work, f"{report}; {outlook(self._keeper)}")
+        elif self._violation is None:
+            error.type, error.exit_status, error.signal = "WorkerDied", report.exit_status, report.signal
+        work.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=work.hard_stopped)

@@ -1,4 +1,4 @@
-"""From ``cancel()`` to the cell's reply, for what a cell can be doing: ``python benchmarks/cancel_latency.py``."""
+"""From ``cancel()`` to the reply, by what the cell is doing: ``python benchmarks/cancel_latency.py``."""
 
 from __future__ import annotations
 

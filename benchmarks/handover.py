@@ -1,4 +1,4 @@
-"""What moving the event loop costs, and how long background tasks stand still: ``python benchmarks/handover.py``.
+"""What moving the event loop costs, and how long tasks stand still: ``python benchmarks/handover.py``.
 
 The first table times :class:`Handover` itself, in this process. The second one asks a session: a
 background task sleeps 1 ms at a time, and the longest gap between two of its ticks is what a cell

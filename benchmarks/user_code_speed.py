@@ -44,10 +44,8 @@ async def main() -> None:
             outside.append(plain())
             inside.append((await session.run(LOOP + "min(taken)", check=True)).value)
     ratio = statistics.median(inside) / statistics.median(outside)
-    print(
-        f"plain {statistics.median(outside) * 1e3:.1f} ms, session {statistics.median(inside) * 1e3:.1f} ms, ",
-        end="",
-    )
+    medians = statistics.median(outside) * 1e3, statistics.median(inside) * 1e3
+    print("plain {:.1f} ms, session {:.1f} ms".format(*medians), end="; ")
     print(f"ratio of medians {ratio:.3f}, of minima {min(inside) / min(outside):.3f}")
 
 

@@ -51,7 +51,7 @@ class AsyncExecutor:
     """Executes cells one after another in the namespace of ``namespace_manager``.
 
     ``transport``, if given, is called with each cell's outcome: ``transport(execution_id, value,
-    error)``; it may be a coroutine function. ``execution_id`` names the executor's cells in tracebacks and notes;
+    error)``; it may be a coroutine function. ``execution_id`` names the executor in notes on errors;
     ``tla_timeout`` (seconds) limits a cell that awaits. All else is in ``config``.
     """
 

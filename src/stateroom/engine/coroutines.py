@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -80,5 +80,5 @@ class CoroutineManager:
 
 def note_cancel(error: BaseException, by: str) -> None:
     """Note on a CancelledError who asked for it, and when."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    error.add_note(f"cancelled by {by} at {now}")
+    now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
+    error.add_note(f"cancelled by {by} at {now} UTC")

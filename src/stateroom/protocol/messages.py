@@ -135,7 +135,7 @@ class CheckpointMessage(_Message, tag="checkpoint"):
 
 
 class RestoreMessage(_Message, tag="restore"):
-    """Bring back what the checkpoint file at ``path`` holds; a RestoredMessage or an ErrorMessage comes back."""
+    """Bring back what the checkpoint at ``path`` holds; a RestoredMessage or an ErrorMessage follows."""
 
     execution_id: str
     number: int

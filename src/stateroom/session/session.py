@@ -81,7 +81,7 @@ class Session:
             # Looked up at each call: the user may replace them.
             on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108
             on_late_display=lambda message: self.on_late_display(message),  # noqa: PLW0108
-            on_violation=lambda error: self._supervisor.give_up_on(error),
+            on_violation=lambda error: self._supervisor.give_up_on(error),  # noqa: PLW0108 - made below
         )
         self._schedule = Schedule(self._router, self._send)
         self._numbers = itertools.count(1)

@@ -15,6 +15,7 @@ from ..errors import (
     CheckpointError,
     SessionBroken,
     SessionClosed,
+    SessionError,
 )
 from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
 from ..protocol.messages import (
@@ -423,7 +424,15 @@ class Session:
         """Run something beside the caller; kept alive until it is done."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._helpers.add(task)
-        task.add_done_callback(self._helpers.discard)
+        task.add_done_callback(self._helped)
+
+    def _helped(self, task: asyncio.Task[Any]) -> None:
+        self._helpers.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, SessionError):
+            log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
+        elif error is not None:
+            log.error("helper_failed", exc_info=error)
 
     def _send(self, message: Any) -> None:
         if self._supervisor.link is not None:

@@ -102,11 +102,12 @@ async def test_C6_an_annotation_is_evaluated(way):
     await way.run("x: int = 1\ndef f(a: int): pass")
     assert (await way.run("f.__annotations__['a'] is int")).value is True
     if way.name != "fallback":  # a function's local has no annotation at run time
-        assert (await way.run("__annotations__['x'] is int")).value is True
+        module = "" if sys.version_info < (3, 14) else "__import__('__main__')."  # PEP 649: the module's only
+        assert (await way.run(f"{module}__annotations__['x'] is int")).value is True
 
 
 async def test_C7_future_features_persist_from_cell_to_cell(session):
-    assert (await session.run("def h(a: Nope): pass")).error.type == "NameError"
+    assert (await session.run("def h(a: Nope): pass\nh.__annotations__")).error.type == "NameError"
     await session.run("from __future__ import annotations", check=True)
     await session.run("def h(a: Nope): pass", check=True)
     assert (await session.run("h.__annotations__")).value == {"a": "Nope"}
@@ -115,7 +116,7 @@ async def test_C7_future_features_persist_from_cell_to_cell(session):
 async def test_C7_future_features_do_not_survive_a_restart(session):
     await session.run("from __future__ import annotations", check=True)
     await session.restart()
-    assert (await session.run("def h(a: Nope): pass")).error.type == "NameError"
+    assert (await session.run("def h(a: Nope): pass\nh.__annotations__")).error.type == "NameError"
 
 
 DEEP = {

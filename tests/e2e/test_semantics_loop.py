@@ -39,6 +39,45 @@ async def test_L1_background_tasks_go_on_whatever_a_cell_does(session, start):
         assert result.value > 2, wait
 
 
+MADE_WHILE_BLOCKED = """
+made = threading.Event()
+def make():
+    away.append(asyncio.create_task(asyncio.sleep(1000), name="away"))
+    made.set()
+loop.call_soon_threadsafe(make)
+made.wait()
+"""
+
+
+NAMES = "sorted({'here', 'away'} & {task.get_name() for task in asyncio.all_tasks()})"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "await asyncio.sleep(0)\n", "time.sleep(0)\n", "asyncio.run(asyncio.sleep(0))\n"],
+    ids=["sync", "async", "blocking", "asyncio.run"],
+)
+async def test_L1_all_tasks_knows_those_made_while_a_cell_blocked(session, prefix):
+    await session.run(
+        "import asyncio, threading, time; loop = asyncio.get_running_loop(); away = []", check=True
+    )
+    await session.run("here = loop.create_task(asyncio.sleep(1000), name='here')", check=True)
+    assert (await session.run(MADE_WHILE_BLOCKED + NAMES)).value == ["away", "here"]
+    assert (await session.run(prefix + NAMES)).value == ["away", "here"]
+    assert (await session.run(prefix + "asyncio.all_tasks(loop) >= {here, *away}")).value is True
+
+
+async def test_L1_all_tasks_of_another_loop_are_only_its_own(session):
+    await session.run("import asyncio\nhere = asyncio.create_task(asyncio.sleep(1000))", check=True)
+    own = "async def look(): return [task.get_name() for task in asyncio.all_tasks()]\n"
+    own += "with asyncio.Runner() as runner:\n    names = runner.run(look())\nlen(names)"
+    assert (await session.run(own)).value == 1
+    outside = "import threading\nraised = []\n"
+    outside += "def ask():\n    try: asyncio.all_tasks()\n    except RuntimeError as error: raised.append(str(error))\n"
+    outside += "thread = threading.Thread(target=ask); thread.start(); thread.join(); raised"
+    assert (await session.run(outside)).value == ["no running event loop"]
+
+
 async def test_L1_background_tasks_go_on_between_cells(session):
     late = asyncio.Queue()
     session.on_late_output = late.put_nowait

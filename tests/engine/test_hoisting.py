@@ -22,6 +22,10 @@ MOVED = {
     "from": ("x = 1\nfrom os import path, sep as s", "from os import path, sep as s\nx = 1"),
     "def": ("x = 1\ndef f(): return x", "def f():\n    return x\nx = 1"),
     "async def": ("x = await a\nasync def f(): pass", "async def f():\n    pass\nx = await a"),
+    "over everything that awaits": (
+        "async with await a as m:\n    async for i in m: pass\nx = f'{[j async for j in await b]}'\nimport os",
+        "import os\nasync with await a as m:\n    async for i in m:\n        pass\nx = f'{[j async for j in await b]}'",
+    ),
     "constant defaults": (
         "x = 1\ndef f(a, b=2, *, c='d') -> None: pass",
         "def f(a, b=2, *, c='d') -> None:\n    pass\nx = 1",
@@ -77,6 +81,10 @@ LEFT = {
     "class": "x = 1\n\nclass C:\n    pass",
     "type alias by annotation": "x = 1\nAlias: TypeAlias = int",
     "bound through global": "def g():\n    global f\n    f = 1\nx = g()\n\ndef f():\n    pass",
+    "read before in an await": "x = await f()\n\ndef f():\n    pass",
+    "read before in an async comprehension": "x = [j async for j in f()]\n\ndef f():\n    pass",
+    "bound by async for": "async for f in g():\n    pass\n\ndef f():\n    pass",
+    "bound by async with": "async with g() as f:\n    pass\n\ndef f():\n    pass",
     "plain": "x = 1\ny = 2",
     "walrus": "(f := 1)\n\ndef f():\n    pass",
     "loop variable": "for f in ():\n    pass\n\ndef f():\n    pass",

@@ -166,7 +166,7 @@ def _names(statement: ast.stmt) -> Names | None:
     if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
         return Names(frozenset("*"), frozenset("*"))
     try:
-        table = symtable(ast.unparse(statement), "<statement>", "exec")
+        table = symtable(_without_await(statement), "<statement>", "exec")
     except (SyntaxError, ValueError, RecursionError):
         return None
     symbols = list(_module_symbols(table))
@@ -174,6 +174,28 @@ def _names(statement: ast.stmt) -> Names | None:
         frozenset(name for name, binds in symbols if binds),
         frozenset(name for name, binds in symbols if not binds),
     )
+
+
+def _without_await(statement: ast.stmt) -> str:
+    """Source that uses the same names; symtable of 3.14 refuses await outside of a coroutine."""
+    return ast.unparse(_Synchronous().visit(ast.parse(ast.unparse(statement))))
+
+
+class _Synchronous(ast.NodeTransformer):
+    """Puts its synchronous twin in the place of each asynchronous construct."""
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        return self.visit(node.value)  # type: ignore[no-any-return]
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> ast.AST:
+        return ast.For(**vars(self.generic_visit(node)))
+
+    def visit_AsyncWith(self, node: ast.AsyncWith) -> ast.AST:
+        return ast.With(**vars(self.generic_visit(node)))
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        node.is_async = 0
+        return self.generic_visit(node)
 
 
 def _with_reads_of_functions(names: list[Names | None]) -> list[Names | None]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UnexpectedMessage
 from ..protocol.framing import Buffer
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
@@ -68,10 +68,12 @@ class Errand:
         if self._chunk_error is None:
             try:
                 self._on_chunk(message.data)
-            except (CheckpointError, OSError) as error:
+            except (CheckpointError, OSError, ValueError) as error:  # ValueError: the file was closed
                 self._chunk_error = CheckpointError(f"the checkpoint could not be stored: {error}")
 
     def take_reply(self, message: CheckpointedMessage | RestoredMessage) -> None:
+        if isinstance(message, RestoredMessage) != isinstance(self.message, RestoreMessage):
+            raise UnexpectedMessage(f"a {type(message).__name__} came for {self.execution_id}")
         self.advance(ExecutionEvent.RESULT)
         self._settle(self._chunk_error, message)
 

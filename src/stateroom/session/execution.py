@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from ..errors import ExecutionError, NotPlainData
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
@@ -25,12 +27,23 @@ from ..protocol.values import decode_value
 from .displays import Displays
 from .stream import MessageStream
 
-__all__ = ["DisplayCallback", "Execution", "ExecutionResult", "OutputCallback", "Rich", "error_info"]
+__all__ = [
+    "DisplayCallback",
+    "Execution",
+    "ExecutionResult",
+    "OutputCallback",
+    "Rich",
+    "call_back",
+    "error_info",
+]
 
 Rich = DisplayMessage | ClearMessage | ProgressMessage
 """What a cell shows besides text."""
 OutputCallback = Callable[[OutputMessage], Any]
 DisplayCallback = Callable[[Rich], Any]
+
+
+log = structlog.get_logger("stateroom.session")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +155,7 @@ class Execution:
         else:
             (self._stdout if message.stream == "stdout" else self._stderr).append(message.data)
         if self._on_output is not None:
-            self._on_output(message)
+            call_back(self._on_output, message)
 
     def take_rich(self, message: Rich) -> None:
         self.advance(ExecutionEvent.OUTPUT)
@@ -151,7 +164,7 @@ class Execution:
         elif not isinstance(message, ProgressMessage):
             self._displays.take(message)
         if self._on_display is not None:
-            self._on_display(message)
+            call_back(self._on_display, message)
 
     def take_input(self, message: InputMessage) -> None:
         self.advance(ExecutionEvent.INPUT)
@@ -197,6 +210,14 @@ class Execution:
             displays=self._displays.shown,
             **fields,
         )
+
+
+def call_back(function: Callable[[Any], Any], message: Any) -> None:
+    """Call a user's callback; what it raises is logged and concerns nobody else."""
+    try:
+        function(message)
+    except Exception:
+        log.exception("callback_failed", callback=getattr(function, "__qualname__", repr(function)))
 
 
 def _decode(message: ResultMessage, result: ExecutionResult) -> None:

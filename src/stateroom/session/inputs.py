@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -44,7 +43,7 @@ class InputDesk:
         if execution is None or (execution.on_input is None and not execution.streams):
             self._reply(message.input_id, None, "no on_input callback was given")
         elif execution.on_input is not None:
-            self._run_beside(self._ask(message, execution.on_input))
+            self._run_beside(self._ask(message, execution, execution.on_input))
 
     def respond(self, input_id: str, text: str | None) -> None:
         """Answer a request; None is the end of the file. Raises :class:`InputRefused` if it is not open."""
@@ -61,8 +60,9 @@ class InputDesk:
         """The worker is gone: nobody waits for an answer any more."""
         self._open.clear()
 
-    async def _ask(self, message: InputMessage, on_input: InputCallback) -> None:
-        text, reason = None, None
+    async def _ask(self, message: InputMessage, execution: Execution, on_input: InputCallback) -> None:
+        text: Any = None
+        reason: str | None = None
         try:
             given = on_input(message)
             text = await given if inspect.isawaitable(given) else given
@@ -71,12 +71,11 @@ class InputDesk:
         except Exception as error:
             log.exception("on_input_failed", input_id=message.input_id)
             reason = f"on_input raised {type(error).__name__}: {error}"
-        with contextlib.suppress(InputRefused):  # its cell may have been cancelled meanwhile
-            self.respond(message.input_id, text) if reason is None else self._refuse(message, reason)
-
-    def _refuse(self, message: InputMessage, reason: str) -> None:
-        if message.input_id in self._open:
-            self._reply(message.input_id, None, reason)
+        if text is not None and not isinstance(text, str):
+            text, reason = None, f"on_input returned a {type(text).__name__}, not a string"
+        # Its cell may have been cancelled meanwhile, and another worker use the same id again.
+        if self._open.get(message.input_id) is execution:
+            self._reply(message.input_id, text, reason)
 
     def _reply(self, input_id: str, text: str | None, reason: str | None) -> None:
         execution = self._open.pop(input_id)

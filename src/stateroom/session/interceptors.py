@@ -103,10 +103,13 @@ class Interceptors:
         """What each has cost so far."""
         return [msgspec.structs.replace(entry.info) for entry in self._entries]
 
-    async def settle(self) -> None:
-        """Wait for the tasks that are under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def settle(self, grace_s: float | None = None) -> None:
+        """Wait for the tasks that are under way; after ``grace_s`` they are cancelled."""
+        tasks = self._tasks - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace_s)
+        for task in tasks:
+            task.cancel()
 
     def _call(self, entry: _Entry, message: ToSession) -> None:
         started = time.perf_counter()

@@ -112,6 +112,8 @@ class Keeper:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._config.store is None:
+            self.last = None
         self._folder = None  # removed with the last checkpoint that lives in it
 
     def is_due(self) -> bool:
@@ -122,9 +124,12 @@ class Keeper:
         return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
 
     def begin(self) -> tuple[Errand, CheckpointFile]:
-        """A checkpoint to be made, and the file that it will go to."""
+        """A checkpoint to be made, and the file that it will go to. Raises :class:`CheckpointError`."""
         name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
-        file = self._store().begin(name)
+        try:
+            file = self._store().begin(name)
+        except OSError as error:
+            raise CheckpointError(f"no checkpoint can be stored: {error}") from error
         number = self._number()
         message = CheckpointMessage(
             execution_id=f"checkpoint-{number}", number=number, timeout_s=self._config.checkpoint_timeout_s
@@ -137,20 +142,34 @@ class Keeper:
 
     async def finish(self, errand: Errand, file: CheckpointFile) -> Checkpoint:
         """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
-        async with self._finishing:
-            try:
-                await errand.done
-                await asyncio.to_thread(file.commit)
-                stored = await asyncio.to_thread(self._store().open, file.name)
-            finally:
-                file.abort()
-            self.last = Checkpoint(stored, self._folder)
-            return self.last
+        try:
+            await errand.done
+            async with self._finishing:
+                self.last = checkpoint = await asyncio.to_thread(self._commit, file)
+        except OSError as error:
+            raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
+        finally:
+            file.abort()
+        return checkpoint
 
     async def settled(self) -> None:
         """Wait until a checkpoint that the worker has sent is on the disk."""
         async with self._finishing:
             pass
+
+    def drop(self, errand: Errand, file: CheckpointFile) -> None:
+        """A checkpoint that was begun will not be made after all."""
+        errand.done.cancel()
+        file.abort()
+
+    def _commit(self, file: CheckpointFile) -> Checkpoint:
+        """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
+        store = self._store()
+        file.commit()
+        checkpoint = Checkpoint(store.open(file.name), self._folder)
+        if self._config.store is None:
+            weakref.finalize(checkpoint, checkpoint.path.unlink, missing_ok=True)
+        return checkpoint
 
     def restore(self, saved: Checkpoint, **how: bool) -> Errand:
         """Bringing ``saved`` back, to be done."""

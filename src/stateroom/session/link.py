@@ -66,6 +66,11 @@ class WorkerLink:
         return self.process.pid
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._gone.done()
+
+    @property
     def heartbeat_age_s(self) -> float | None:
         """Seconds since the last sign of life."""
         return None if self._heartbeat_at is None else self._loop.time() - self._heartbeat_at

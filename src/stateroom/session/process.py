@@ -167,7 +167,9 @@ class WorkerProcess:
     def leftover(self, stream: Stream) -> bytes:
         """What a dead worker has written to descriptor 1 or 2 and not read back itself."""
         parts, fd = [], self._plumbing.pipes.get(stream)
-        while fd is not None and select.select([fd], [], [], 0)[0] and (data := os.read(fd, 1 << 16)):
+        for _ in range(LEFTOVER_READS):  # its own children may live on, and write for ever
+            if fd is None or not select.select([fd], [], [], 0)[0] or not (data := os.read(fd, 1 << 16)):
+                break
             parts.append(data)
         return b"".join(parts)
 
@@ -176,6 +178,9 @@ class WorkerProcess:
         self.process.close()
         self._plumbing.close()
 
+
+LEFTOVER_READS = 16
+"""Of 64 KB: a pipe holds no more than that by default."""
 
 Launcher = Callable[[SessionConfig], Awaitable[WorkerProcess]]
 """Makes a worker that waits for its settings on the transport; raises :class:`WorkerStartError`."""

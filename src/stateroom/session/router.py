@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from ..errors import ProtocolError, UnexpectedMessage
 from ..protocol.messages import (
     CheckpointChunkMessage,
@@ -28,6 +30,8 @@ from .execution import Execution, Rich
 from .interceptors import Interceptors
 
 __all__ = ["Router", "Work"]
+
+log = structlog.get_logger("stateroom.session")
 
 Work = Execution | Errand
 """What a worker does one at a time."""
@@ -75,6 +79,10 @@ class Router:
             self._route(item)
         except ProtocolError as error:
             self._on_violation(error)
+        except Exception as error:
+            # A fault of ours must not take the transport, and with it the worker, along in silence.
+            log.exception("message_not_handled", message=type(item).__name__)
+            self._on_violation(ProtocolError(f"a {type(item).__name__} could not be handled: {error!r}"))
 
     def _route(self, message: ToSession) -> None:
         if isinstance(message, OutputMessage):

@@ -31,6 +31,8 @@ class Schedule:
     def __init__(self, router: Router, send: Callable[[Any], None]) -> None:
         self.state = SessionState.NEW
         self.waiting: deque[Work] = deque()
+        self.is_closing = False
+        """``close()`` was called: nothing new is taken on."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -49,7 +51,11 @@ class Schedule:
         Raises :class:`Busy` if it would have to wait and ``queue`` is off, :class:`SessionClosed`,
         :class:`SessionBroken`, :class:`FrameTooLarge`.
         """
-        self._check_open()
+        self.check_open()
+        self.submit_last(work, queue=queue)
+
+    def submit_last(self, work: Work, *, queue: bool = True) -> None:
+        """As :meth:`submit`, also while the session closes."""
         if self.state is SessionState.IDLE:
             self._begin(work)
         elif queue:
@@ -93,8 +99,16 @@ class Schedule:
         self._router.running = work
         self.advance(SessionEvent.EXECUTE)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise :class:`SessionClosed` or :class:`SessionBroken` unless the session takes work."""
         if self.state is SessionState.BROKEN:
             raise SessionBroken(f"{self.broken_by}; call restart() for a new one")
-        if self.state in (SessionState.NEW, SessionState.CLOSING, SessionState.CLOSED):
-            raise SessionClosed(f"the session is {self.state.value}; use 'async with' or start()")
+        if self.is_closing or self.state in (SessionState.CLOSING, SessionState.CLOSED):
+            raise SessionClosed("the session is closed, or about to be; make another one")
+        if self.state is SessionState.NEW:
+            raise SessionClosed("the session was not started; use 'async with' or start()")
+
+    def start_failed(self, error: Exception) -> None:
+        """No worker came up: nothing that waits will run."""
+        self.advance(SessionEvent.START_FAILED)
+        self.fail_waiting(error)

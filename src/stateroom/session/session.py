@@ -33,6 +33,7 @@ from .execution import (
     Execution,
     ExecutionResult,
     OutputCallback,
+    call_back,
 )
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
@@ -80,8 +81,8 @@ class Session:
             on_input=self._inputs.take,
             on_finished=self._finished,
             # Looked up at each call: the user may replace them.
-            on_late_output=lambda message: self.on_late_output(message),  # noqa: PLW0108
-            on_late_display=lambda message: self.on_late_display(message),  # noqa: PLW0108
+            on_late_output=lambda message: call_back(self.on_late_output, message),
+            on_late_display=lambda message: call_back(self.on_late_display, message),
             on_violation=lambda error: self._supervisor.give_up_on(error),  # noqa: PLW0108 - made below
         )
         self._schedule = Schedule(self._router, self._send)
@@ -93,12 +94,14 @@ class Session:
             self._router,
             self._schedule,
             self._keeper,
-            on_lost=self._lost,
+            on_gone=self._inputs.forget,
+            on_lost=lambda report: call_back(self.on_worker_lost, report),
             run_beside=self._run_beside,
         )
         self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
         self._helpers: set[asyncio.Task[Any]] = set()
         self._executions = 0
+        self._closing: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self._schedule!r} pid={self.pid}>"
@@ -144,7 +147,6 @@ class Session:
         try:
             result = await execution.done
         except asyncio.CancelledError:
-            execution.renew()
             self._abandon(execution)
             raise
         finally:
@@ -255,12 +257,19 @@ class Session:
 
         Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
         """
+        self._schedule.check_open()
+        return await self._checkpoint(self._schedule.submit)
+
+    async def _checkpoint(self, submit: Callable[[Errand], None]) -> Checkpoint:
         errand, file = self._keeper.begin()
-        self._schedule.submit(errand, queue=True)
+        try:
+            submit(errand)
+        except BaseException:
+            self._keeper.drop(errand, file)
+            raise
         try:
             return await self._keeper.finish(errand, file)
         except asyncio.CancelledError:
-            errand.renew()
             self._abandon(errand)
             raise
 
@@ -276,8 +285,12 @@ class Session:
         errand = self._keeper.restore(
             saved, clear_existing=clear_existing, allow_other_python=allow_other_python
         )
-        self._schedule.submit(errand, queue=True)
-        report: RestoredMessage = await errand.done
+        self._schedule.submit(errand)
+        try:
+            report: RestoredMessage = await errand.done
+        except asyncio.CancelledError:
+            self._abandon(errand)
+            raise
         return report
 
     @property
@@ -295,13 +308,10 @@ class Session:
         ``store``, what was saved under the session's name comes back (:attr:`recovery` tells); raises
         :class:`CheckpointError` if another process has that name open, or the file is damaged.
         """
+        if self._schedule.is_closing:
+            raise SessionClosed("the session is closed; make another one")
         self._schedule.advance(SessionEvent.START)
-        try:
-            await asyncio.to_thread(self._keeper.open)
-        except BaseException:
-            self._schedule.advance(SessionEvent.START_FAILED)
-            raise
-        await self._supervisor.start("the session was opened again" if self._keeper.last else None)
+        await self._supervisor.start("the session was opened" if self.config.store is not None else None)
 
     async def restart(self, *, restore: bool = True) -> None:
         """End the worker, whatever it is doing, and start another one.
@@ -316,23 +326,31 @@ class Session:
 
         With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
+        if self._closing is None:
+            self._schedule.is_closing = True
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)  # a caller that is cancelled leaves it going on
+
+    async def _close(self) -> None:
         schedule, grace_s = self._schedule, self.config.close_grace_s
-        if schedule.state in (SessionState.CLOSED, SessionState.CLOSING):
-            return
-        schedule.fail_waiting(SessionClosed("the session was closed before this cell began"))
-        if self._router.running is not None:
-            await self._canceller.ask(self._router.running, grace_s=grace_s)
-        if self.config.store is not None and schedule.state is SessionState.IDLE:
-            await self._save_at_the_end()
-        schedule.advance(SessionEvent.CLOSE)
-        await self._supervisor.end(grace_s=grace_s)
-        await self._interceptors.settle()
-        self._keeper.close()
-        schedule.advance(SessionEvent.CLOSED)
+        closed = SessionClosed("the session was closed before this cell began")
+        schedule.fail_waiting(closed)
+        try:
+            if self._router.running is not None:
+                await self._canceller.ask(self._router.running, grace_s=grace_s)
+            if self.config.store is not None and schedule.state is SessionState.IDLE:
+                await self._save_at_the_end()
+        finally:
+            schedule.advance(SessionEvent.CLOSE)
+            await self._supervisor.end(grace_s=grace_s)
+            schedule.fail_waiting(closed)
+            await self._interceptors.settle(grace_s)
+            self._keeper.close()
+            schedule.advance(SessionEvent.CLOSED)
 
     async def _save_at_the_end(self) -> None:
         try:
-            await self.checkpoint()
+            await self._checkpoint(self._schedule.submit_last)
         except (CheckpointError, SessionBroken) as error:
             log.warning("last_checkpoint_failed", error=str(error))
 
@@ -353,15 +371,21 @@ class Session:
             self._supervisor.replaced_in_a_row = 0
             self._keeper.cells_since += 1
         self._schedule.done()
-        if (
-            isinstance(work, Execution)
-            and self._schedule.state is SessionState.IDLE
-            and self._keeper.is_due()
-        ):
-            errand, file = self._keeper.begin()
-            self._schedule.waiting.appendleft(errand)
-            self._run_beside(self._keep(errand, file))
+        if isinstance(work, Execution) and self._schedule.state is SessionState.IDLE:
+            self._keep_if_due()
         self._schedule.send_next()
+
+    def _keep_if_due(self) -> None:
+        """Put an automatic checkpoint before whatever waits."""
+        if not self._keeper.is_due() or self._schedule.is_closing:
+            return
+        try:
+            errand, file = self._keeper.begin()
+        except CheckpointError as error:
+            log.warning("automatic_checkpoint_failed", error=str(error))
+            return
+        self._schedule.waiting.appendleft(errand)
+        self._run_beside(self._keep(errand, file))
 
     async def _keep(self, errand: Errand, file: CheckpointFile) -> None:
         """See the automatic checkpoint through."""
@@ -369,10 +393,6 @@ class Session:
             await self._keeper.finish(errand, file)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
-
-    def _lost(self, report: ExitReport) -> None:
-        self._inputs.forget()
-        self.on_worker_lost(report)
 
     def _request_cancel(self, number: int, attempt: int) -> None:
         if self._supervisor.link is not None:
@@ -383,11 +403,11 @@ class Session:
         if self._schedule.state is not SessionState.BUSY or self._router.running is not execution:
             return
         execution.hard_stopped = True
-        self._inputs.forget()
         await self._supervisor.replace(f"{execution.execution_id} was ended by force")
 
     def _abandon(self, execution: Work) -> None:
         """Nobody waits for this cell any more: end it, so that the next one can run."""
+        execution.renew()
         if execution in self._schedule.waiting:
             self._schedule.cancel_waiting(execution)
         elif self._router.running is execution:

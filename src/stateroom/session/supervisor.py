@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ..config import SessionConfig
-from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError
+from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerStartError
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
 from .execution import Execution, error_info, stopped_error
@@ -35,6 +35,7 @@ class Supervisor:
         schedule: Schedule,
         keeper: Keeper,
         *,
+        on_gone: Callable[[], None],
         on_lost: Callable[[ExitReport], object],
         run_beside: Callable[[Coroutine[Any, Any, Any]], None],
     ) -> None:
@@ -48,9 +49,11 @@ class Supervisor:
         self._router = router
         self._schedule = schedule
         self._keeper = keeper
+        self._on_gone = on_gone
         self._on_lost = on_lost
         self._run_beside = run_beside
         self._violation: ProtocolError | None = None
+        self._endings: set[asyncio.Future[Any]] = set()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.link!r} restarts={self.restarts} last_exit={self.last_exit!r}>"
@@ -59,18 +62,18 @@ class Supervisor:
         """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
         self._violation = None
         try:
+            await asyncio.to_thread(self._keeper.open)
             self.link = link = await self._launch()
             await link.start()
+            await self._keeper.settled()
             self._check_wanted(link)
         except BaseException:
             self.link = None
-            self._schedule.advance(SessionEvent.START_FAILED)
-            self._schedule.fail_waiting(
-                SessionBroken("the worker did not start; call restart() to try again")
-            )
+            failure = SessionBroken("the worker did not start; call restart() to try again")
+            self._schedule.start_failed(failure)
             raise
-        await self._keeper.settled()
-        recovering = self._keeper.recover(reason) if reason is not None else None
+        is_new = self._keeper.last is None and not self.restarts
+        recovering = self._keeper.recover(reason) if reason is not None and not is_new else None
         if recovering is not None:
             self._schedule.waiting.appendleft(recovering)  # before any cell that waits
         self._schedule.advance(SessionEvent.READY)
@@ -80,14 +83,19 @@ class Supervisor:
 
     async def replace(self, reason: str | None) -> None:
         """End the worker, whatever it is doing, and start another; ``reason`` as for :meth:`start`."""
+        if self._schedule.is_closing:
+            raise SessionClosed("the session is closed, or about to be; make another one")
         self._begin_replacing()
         await self._finish_replacing(reason)
 
     async def end(self, *, grace_s: float) -> None:
-        """End the worker, by force after ``grace_s``."""
+        """End the worker, by force after ``grace_s``. Goes on to the end if the caller is cancelled."""
         link, self.link = self.link, None
         if link is not None:
-            await link.end(grace_s=grace_s)
+            ending = asyncio.ensure_future(link.end(grace_s=grace_s))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+            await asyncio.shield(ending)
 
     def give_up_on(self, violation: ProtocolError) -> None:
         """The worker breaks the protocol: kill it."""
@@ -105,8 +113,10 @@ class Supervisor:
         return link
 
     def _check_wanted(self, link: WorkerLink) -> None:
-        if self.link is not link:
+        if self.link is not link or self._schedule.is_closing:
             raise SessionClosed("the session was closed while its worker started")
+        if link.is_gone:
+            raise WorkerStartError(f"{self.last_exit} as soon as it was ready")
 
     def _begin_replacing(self) -> None:
         self._schedule.advance(SessionEvent.RESTART)
@@ -116,7 +126,7 @@ class Supervisor:
         try:
             await self.end(grace_s=0)
         except asyncio.CancelledError:
-            self._schedule.advance(SessionEvent.START_FAILED)
+            self._schedule.start_failed(SessionBroken("the restart was cancelled; call restart() again"))
             raise
         if self._schedule.state is not SessionState.RESTARTING:
             raise SessionClosed("the session was closed while it restarted")
@@ -126,6 +136,7 @@ class Supervisor:
         """A worker has ended, expected or not: tell everybody who waits for it."""
         self.last_exit = report
         self._schedule.broken_by = str(report)
+        self._on_gone()
         running, self._router.running = self._router.running, None
         if running is not None:
             self._give_up(running, report)

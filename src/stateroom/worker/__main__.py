@@ -1,4 +1,4 @@
-"""Start of a worker process: ``python -P -u -m stateroom.worker SOCKET PAGE STDOUT STDERR LIFELINE``.
+"""Start of a worker process: ``stateroom.worker`` as a module, with SOCKET PAGE STDOUT STDERR LIFELINE.
 
 The arguments are inherited descriptors: the transport, the cancel page, the read ends of the
 pipes that are descriptors 1 and 2 here, and a pipe whose other end lives as long as the session.

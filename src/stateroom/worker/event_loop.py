@@ -162,7 +162,7 @@ def origin_of_task(task: Any) -> str | None:
 class LoanDesk:
     """Lends a loop to this thread while synchronous code runs in it.
 
-    ``with desk.lend():`` makes ``get_running_loop()`` and ``create_task()`` find the loop. For
+    From ``lend()`` to ``take_back()``, ``get_running_loop()`` and ``create_task()`` find the loop. For
     ``asyncio.run``, ``Runner`` and ``run_until_complete``, which refuse to start under a running
     loop, asyncio's two private accessors are replaced by versions that do not see a loop which
     is only on loan; both are looked up by asyncio as module attributes at each call.
@@ -177,6 +177,7 @@ class LoanDesk:
         self._get = asyncio._get_running_loop
         self._set = asyncio._set_running_loop
         self._set_current = asyncio.set_event_loop
+        self._all_of = asyncio.all_tasks
 
     def __repr__(self) -> str:
         return f"<LoanDesk lent={self.lent} loop={self.loop!r}>"
@@ -186,6 +187,8 @@ class LoanDesk:
         asyncio.events._get_running_loop = self._get_running_loop
         asyncio.events._set_running_loop = self._set_running_loop
         asyncio.events.set_event_loop = asyncio.set_event_loop = self._set_event_loop
+        if sys.version_info >= (3, 14):
+            asyncio.tasks.all_tasks = asyncio.all_tasks = self._all_tasks
         os.register_at_fork(after_in_child=self._forked)
 
     def lend(self) -> None:
@@ -213,6 +216,21 @@ class LoanDesk:
             self._own = loop if loop is not self.loop else None
             if self.lent and self._get() in (None, self.loop):
                 self._set(self._on_loan())
+
+    def _all_tasks(self, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+        """As in asyncio; for the loop that moves, whichever thread has made the tasks.
+
+        CPython 3.14 lists tasks under the thread that made them, and looks at one thread only when
+        asked for the loop that this thread runs; for any other loop it looks at all threads.
+        """
+        loop = loop or asyncio.get_running_loop()
+        if loop is not self.loop or self._get() is not loop:
+            return self._all_of(loop)
+        self._set(None)
+        try:
+            return self._all_of(loop)
+        finally:
+            self._set(loop)
 
     def _on_loan(self) -> asyncio.AbstractEventLoop | None:
         return self.loop if self._own is None or self._own.is_closed() else None

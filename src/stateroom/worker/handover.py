@@ -141,7 +141,8 @@ class Handover:
             while not self._called_home:  # a callback of the user's may stop the loop as well
                 self._run()
             self._parked = True
-            self._back.release()
+            if self._back.locked():  # a cancel may have left it open
+                self._back.release()
 
     def _run(self) -> None:
         """One ``run_forever``; what tears the loop out of it is reported, never passed on."""

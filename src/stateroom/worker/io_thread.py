@@ -6,9 +6,11 @@ the loop over from a cell that takes long, sends gathered output that is due, an
 
 from __future__ import annotations
 
+import os
 import select
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,7 +45,6 @@ class IoThread:
         outbox: Outbox,
         output: Output,
         *,
-        on_end: Callable[[], None],
         prepare_thread: Callable[[], None],
     ) -> None:
         self.watches: list[Watch] = []
@@ -51,7 +52,6 @@ class IoThread:
         self._sock = receiver.sock.fileno()
         self._outbox = outbox
         self._output = output
-        self._on_end = on_end
         self._prepare_thread = prepare_thread
         self._output_is_held = False
         """Another thread was found to be sending output: no use to look at the pipes for a moment."""
@@ -80,8 +80,10 @@ class IoThread:
         try:
             while True:
                 self._turn()
-        finally:
-            self._on_end()  # a worker that nobody can reach must not live on
+        except BaseException:  # noqa: BLE001
+            # A worker that nobody can reach must not live on, nor end without a word.
+            os.write(2, traceback.format_exc().encode())
+            os._exit(1)
 
     def _turn(self) -> None:
         """Wait once and do what is to be done."""
@@ -103,10 +105,12 @@ class IoThread:
         backlog = self._outbox.pending_bytes
         held, self._output_is_held = self._output_is_held, False
         self._set.set(self._sock, writable=backlog > 0)
+        look = not held and backlog <= self._outbox.max_bytes
         for fd in self._output.all_pipes:
-            self._set.set(
-                fd, readable=fd in self._output.pipes and not held and backlog <= self._outbox.max_bytes
-            )
+            if fd in self._output.pipes:
+                self._set.set(fd, readable=look)
+            else:
+                self._set.remove(fd)
         now = time.monotonic()
         waits = [wait for watch in self.watches if (wait := watch.next_look(now)) is not None]
         if held:

@@ -16,6 +16,9 @@ class PollSet(Protocol):
     def set(self, fd: int, *, readable: bool | None = None, writable: bool | None = None) -> None:
         """Change the interest in ``fd``; None leaves that side as it is."""
 
+    def remove(self, fd: int) -> None:
+        """Wait for nothing of ``fd`` any more, not even its end; no harm if it is not in the set."""
+
     def wait(self, timeout_s: float | None) -> dict[int, int]:
         """Events by descriptor, in ``select.POLL*`` terms."""
 
@@ -80,6 +83,11 @@ class _EpollSet:
             elif before != after:
                 self._epoll.modify(fd, after)
 
+    def remove(self, fd: int) -> None:
+        with self._interest.lock:
+            if self._interest.events.pop(fd, None) is not None:
+                self._epoll.unregister(fd)
+
     def wait(self, timeout_s: float | None) -> dict[int, int]:
         ready = dict(self._epoll.poll(timeout_s))
         if ready.pop(self._waker.fd, None):
@@ -103,6 +111,10 @@ class _PollSet:
             before, after = self._interest.change(fd, readable, writable)
         if before != after:
             self.wake()
+
+    def remove(self, fd: int) -> None:
+        with self._interest.lock:
+            self._interest.events.pop(fd, None)
 
     def wait(self, timeout_s: float | None) -> dict[int, int]:
         poll = select.poll()

@@ -20,7 +20,7 @@ from ..engine.compiler import ExecutionMode
 from ..engine.coroutines import note_cancel
 from ..engine.namespace import NamespaceManager
 from ..engine.tracebacks import STR_CALLERS, describe_exception
-from ..errors import FrameTooLarge, ProtocolError
+from ..errors import FrameTooLarge, NotPlainData, ProtocolError
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import (
@@ -46,7 +46,7 @@ from . import children
 from .cell_runner import CellRunner
 from .display import Shown, call_repr, show
 from .event_loop import MovableEventLoop
-from .handover import Handover
+from .handover import Handover, Place
 from .input import InputBroker, reopen_stdin, wait_for_answer
 from .interrupts import Interrupts, Target
 from .io_thread import IoThread, describe_fault
@@ -142,13 +142,13 @@ class SubprocessWorker:
             self.receiver,
             self.outbox,
             self.output,
-            on_end=self._transport_ended,
             prepare_thread=Interrupts.block_here,
         )
         self.takeover_watch = TakeoverWatch(self.handover, settings.engine.takeover_after_s, self.io.wake)
         self.keeping = Keeping(self.executor, self.outbox, self.interrupts, self.loop)
         self._inbox: deque[Job | ShutdownMessage] = deque()
         self._current: Job | None = None
+        self._waits_for_loop = False
         self._pid = os.getpid()
         self._main_thread = get_ident()
 
@@ -183,6 +183,8 @@ class SubprocessWorker:
             self.outbox.send(ErrorMessage(execution_id=message.execution_id, error=error, busy=True))
             return
         self._current = message
+        if self._waits_for_loop:
+            self._aim_at_waiting(message)
         self._enqueue(message)
 
     def _enqueue(self, message: Job | ShutdownMessage) -> None:
@@ -193,7 +195,7 @@ class SubprocessWorker:
             self.loop.call_soon_threadsafe(self.loop.stop)
 
     def _transport_ended(self) -> None:
-        """The session is gone, or this thread has failed: nobody can be served any more."""
+        """The session is gone: nobody can be served any more."""
         os._exit(0)
 
     # The main thread
@@ -274,10 +276,9 @@ class SubprocessWorker:
     def _next(self) -> Job | ShutdownMessage:
         """Run the loop until there is something to do."""
         while True:
-            waiting = self._inbox[0] if self._inbox else None
-            if waiting is not None and not isinstance(waiting, ShutdownMessage):
-                # The loop may still be held elsewhere by a background task: a wait that can be cancelled.
-                self.interrupts.aim(Target(waiting.number, frozenset(), in_loop=False))
+            self._waits_for_loop = True
+            if self._current is not None:
+                self._aim_at_waiting(self._current)
             try:
                 self.handover.home()
             except asyncio.CancelledError as error:
@@ -285,11 +286,17 @@ class SubprocessWorker:
                 cancelled.cancelled = True
                 self._finish(self._inbox.popleft(), cancelled)  # type: ignore[arg-type]
                 continue
+            finally:
+                self._waits_for_loop = False
             if self._inbox:
                 return self._inbox.popleft()
             self.receiver.read_in_loop()
             self.handover.run_at_home()
             self.receiver.read_in_io_thread()
+
+    def _aim_at_waiting(self, message: Job) -> None:
+        """A background task may hold the loop elsewhere: the wait for it can be cancelled with the work."""
+        self.interrupts.aim(Target(message.number, frozenset(), in_loop=False))
 
     def _serve_keeping(self, message: CheckpointMessage | RestoreMessage) -> None:
         """A checkpoint or a restore, and its reply."""
@@ -303,7 +310,7 @@ class SubprocessWorker:
         self.interrupts.aim(None)
         self._flush_output()
         self._current = None
-        self.receiver.watch_in_io_thread(False)
+        self._let_loop_read()
         self.outbox.send(reply)
 
     def _serve_cell(self, message: ExecuteMessage) -> None:
@@ -367,6 +374,11 @@ class SubprocessWorker:
         except asyncio.CancelledError:
             pass
 
+    def _let_loop_read(self) -> None:
+        """Before the session can send the next cell; not while the loop may be long in coming home."""
+        if self.handover.place is not Place.AWAY:
+            self.receiver.watch_in_io_thread(False)
+
     def _wake_io(self) -> None:
         self.io.wake()
 
@@ -384,18 +396,26 @@ class SubprocessWorker:
         self._current = None
         reply.notes = [*reply.notes, *self.output.end(), *self.publisher.end()]
         self.input.running = None
-        self.receiver.watch_in_io_thread(False)  # before the session can send the next cell
+        self._let_loop_read()
         try:
             self.outbox.send(reply, buffers or None)
-        except FrameTooLarge as error:
-            self.outbox.send(
-                ResultMessage(
-                    execution_id=message.execution_id,
-                    mode=reply.mode,
-                    duration_s=reply.duration_s,
-                    notes=[str(error)],
-                )
-            )
+        except (FrameTooLarge, NotPlainData) as error:
+            self.outbox.send(_shortened(reply, str(error)))
+
+
+def _shortened(reply: ResultMessage | ErrorMessage, reason: str) -> ResultMessage | ErrorMessage:
+    """What is left of a reply that cannot be sent."""
+    common: dict[str, Any] = {
+        "execution_id": reply.execution_id,
+        "mode": reply.mode,
+        "duration_s": reply.duration_s,
+        "notes": [reason],
+    }
+    if isinstance(reply, ResultMessage):
+        return ResultMessage(**common)
+    error = ErrorInfo(type=reply.error.type[:1000], module=reply.error.module[:1000], message=reason)
+    error.text = f"{error.type}: {reason}\n"
+    return ErrorMessage(**common, error=error, cancelled=reply.cancelled)
 
 
 def _flush_streams() -> None:
@@ -414,7 +434,7 @@ def exit_status(error: SystemExit) -> int | None:
     """The status that ``python`` would exit with; None for a message, which it prints, exiting with 1."""
     if error.code is None:
         return 0
-    return int(error.code) if isinstance(error.code, int) else None
+    return int(error.code) & 0xFF if isinstance(error.code, int) else None
 
 
 def _success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:

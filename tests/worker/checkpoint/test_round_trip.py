@@ -198,6 +198,36 @@ def test_classes_of_cells(again, expression, expected):
     assert value == expected or repr(value) == expected
 
 
+ANNOTATED = """
+import dataclasses, typing
+class Plain:
+    a: int = 1
+class Child(Plain): ...
+class Tuple(typing.NamedTuple):
+    b: str
+class Dict(typing.TypedDict):
+    c: float
+@dataclasses.dataclass
+class Data:
+    d: bytes
+"""
+
+
+def test_classes_keep_their_annotations(again):
+    main = again(ANNOTATED)
+    hints = "[typing.get_type_hints(c) for c in (Plain, Child, Tuple, Dict, Data)]"
+    assert main.get(hints) == [{"a": int}, {"a": int}, {"b": str}, {"c": float}, {"d": bytes}]
+    assert main.get("Child.__dict__.get('__annotations__', {})") == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated late since 3.14")
+def test_annotations_that_name_what_is_not_there_yet_are_kept_as_text(again):
+    main = again("import typing\nclass C:\n    a: list[Later]\nclass Bad:\n    a: 1 / 0")
+    assert main.get("C.__annotations__, Bad.__annotations__") == ({"a": "list[Later]"}, {})
+    main.run("Later = int")
+    assert main.get("typing.get_type_hints(C)") == {"a": list[int]}
+
+
 def test_methods_see_the_live_namespace(again):
     main = again(CLASSES)
     main.run("x = 2")

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .session.cancellation import CancelOutcome as CancelOutcome
     from .session.execution import ExecutionResult as ExecutionResult
     from .session.info import SessionInfo as SessionInfo
+    from .session.keeper import Checkpoint as Checkpoint
     from .session.pool import SessionPool as SessionPool
     from .session.pool_policy import PoolInfo as PoolInfo
     from .session.session import Session as Session
@@ -52,6 +53,7 @@ _HOMES = {
     "BlockingSession": "session.blocking_client",
     "Busy": "errors",
     "CancelOutcome": "session.cancellation",
+    "Checkpoint": "session.keeper",
     "ClearMessage": "protocol.messages",
     "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",

@@ -12,6 +12,7 @@
     ├── SessionError             the session cannot do what was asked
     │   ├── SessionClosed        it was closed, or was never started
     │   ├── SessionBroken        its worker is gone; ``restart()`` brings a new one
+    │   │   └── WorkerDied       the worker ended while a cell ran; in the result of that cell
     │   ├── Busy                 an execution is running and ``queue=False`` was said
     │   ├── WorkerStartError     no worker became ready
     │   ├── PoolTimeout          no session of a pool came free in time
@@ -49,6 +50,7 @@ __all__ = [
     "StateroomError",
     "UnexpectedMessage",
     "VersionMismatch",
+    "WorkerDied",
     "WorkerStartError",
 ]
 
@@ -91,6 +93,10 @@ class SessionClosed(SessionError):
 
 class SessionBroken(SessionError):
     """The session's worker is gone; ``restart()`` brings a new one."""
+
+
+class WorkerDied(SessionBroken):
+    """The worker ended while a cell ran: the error in that cell's result, with exit status or signal."""
 
 
 class Busy(SessionError):

@@ -186,3 +186,41 @@ async def test_automatic_checkpoints_leave_one_file(tmp_path, monkeypatch):
         await session.checkpoint()
         assert len(list(tmp_path.rglob("*.checkpoint"))) == 1
     assert not list(tmp_path.rglob("*.checkpoint"))
+
+
+@pytest.mark.parametrize("arguments", [{"code": b"1"}, {"code": None}, {"code": "1", "argv": [1]}])
+async def test_arguments_of_the_wrong_type_are_refused_at_the_call(session, arguments):
+    with pytest.raises(TypeError):
+        await session.run(**arguments)
+    with pytest.raises(CheckpointError, match="no Checkpoint"):
+        await session.restore(object())
+    assert (await session.run("1")).value == 1
+
+
+async def test_a_time_limit_that_ends_in_the_queue_is_a_timeout(session):
+    running = await begun(session, "print(1)\nwhile True: pass")
+    result = await session.run("2", timeout=0.01)
+    assert (result.error.type, result.cancelled) == ("TimeoutError", True)
+    await session.cancel()
+    await running
+
+
+async def test_death_is_an_error_that_can_be_imported(session):
+    result = await session.run("import os; os._exit(3)")
+    assert result.error.text.startswith("stateroom.errors.WorkerDied: ")
+    assert issubclass(stateroom.errors.WorkerDied, stateroom.SessionBroken)
+
+
+def test_blocking_session_out_of_its_life():
+    session = stateroom.open_session()
+    with pytest.raises(stateroom.SessionClosed, match="not started"):
+        session.run("1")
+    session.close()
+    session = stateroom.open_session()
+    with session:
+        assert session.restore(session.checkpoint()).restored == []
+        with pytest.raises(stateroom.SessionClosed):
+            session.start()
+    with pytest.raises(stateroom.SessionClosed, match="closed"):
+        session.run("1")
+    session.close()

@@ -9,10 +9,13 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from ..errors import SessionClosed
+from ..protocol.messages import RestoredMessage
 from .cancellation import CancelOutcome
 from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
 from .inputs import InputCallback
+from .keeper import Checkpoint
 from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]
@@ -23,8 +26,9 @@ T = TypeVar("T")
 class BlockingSession:
     """A :class:`Session` whose methods wait; use it as a context manager.
 
-    Callbacks are called in the session's own thread. ``KeyboardInterrupt`` during :meth:`run`
-    cancels the cell and is raised when it has ended; a second one does not wait.
+    Callbacks are called in the session's own thread and must not call the session's methods.
+    ``KeyboardInterrupt`` during :meth:`run` cancels the cell and is raised when it has ended; a second one
+    does not wait.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -45,7 +49,9 @@ class BlockingSession:
         self.close()
 
     def start(self) -> None:
-        """As :meth:`Session.start`."""
+        """As :meth:`Session.start`; once. Raises :class:`SessionClosed` the second time."""
+        if self._thread.ident is not None:
+            raise SessionClosed("this session was started before; make another one, or call restart()")
         self._thread.start()
         try:
             self._wait(self._session.start())
@@ -55,6 +61,8 @@ class BlockingSession:
 
     def close(self) -> None:
         """As :meth:`Session.close`, and ends the thread."""
+        if self._thread.ident is None:
+            self._loop.close()
         if self._loop.is_closed():
             return
         try:
@@ -101,6 +109,17 @@ class BlockingSession:
         """As :meth:`Session.restart`."""
         self._wait(self._session.restart())
 
+    def checkpoint(self) -> Checkpoint:
+        """As :meth:`Session.checkpoint`."""
+        return self._wait(self._session.checkpoint())
+
+    def restore(
+        self, saved: Checkpoint, *, clear_existing: bool = True, allow_other_python: bool = False
+    ) -> RestoredMessage:
+        """As :meth:`Session.restore`."""
+        how = {"clear_existing": clear_existing, "allow_other_python": allow_other_python}
+        return self._wait(self._session.restore(saved, **how))
+
     def input_response(self, input_id: str, text: str | None) -> None:
         """As :meth:`Session.input_response`; from any thread."""
 
@@ -119,10 +138,22 @@ class BlockingSession:
         return self._wait(read())
 
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        try:
+            self._check()
+        except BaseException:
+            coroutine.close()
+            raise
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._submit(coroutine).result()
+
+    def _check(self) -> None:
+        if not self._thread.is_alive():
+            what = "closed" if self._loop.is_closed() else "not started"
+            raise SessionClosed(f"the session is {what}; use it in a 'with' statement")
+        if threading.get_ident() == self._thread.ident:
+            raise RuntimeError("a callback of a blocking session cannot wait for the session that calls it")
 
     def _stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,9 +214,15 @@ class Execution:
 
 
 def call_back(function: Callable[[Any], Any], message: Any) -> None:
-    """Call a user's callback; what it raises is logged and concerns nobody else."""
+    """Call a user's callback; what it raises is logged and concerns nobody else.
+
+    A coroutine function is refused in the same way: output does not wait for anybody.
+    """
     try:
-        function(message)
+        answer = function(message)
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise TypeError("this callback must be a plain function; for coroutines use session.execute()")
     except Exception:
         log.exception("callback_failed", callback=getattr(function, "__qualname__", repr(function)))
 
@@ -231,12 +238,10 @@ def _decode(message: ResultMessage, result: ExecutionResult) -> None:
 
 def error_info(error: BaseException) -> ErrorInfo:
     """An error of the session itself, as the error of a cell."""
-    name = type(error)
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return ErrorInfo(
-        type=name.__qualname__,
-        module=name.__module__,
-        message=str(error),
-        text=f"{name.__module__}.{name.__qualname__}: {error}\n",
+        type=kind.__qualname__, module=kind.__module__, message=str(error), text=f"{name}: {error}\n"
     )
 
 

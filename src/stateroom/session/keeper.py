@@ -173,6 +173,8 @@ class Keeper:
 
     def restore(self, saved: Checkpoint, **how: bool) -> Errand:
         """Bringing ``saved`` back, to be done."""
+        if not isinstance(saved, Checkpoint):
+            raise CheckpointError(f"a {type(saved).__name__} is no Checkpoint; see Checkpoint.load()")
         number = self._number()
         return Errand(
             RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)

@@ -86,7 +86,10 @@ class Schedule:
     def cancel_waiting(self, work: Work) -> None:
         """Take it out: nothing of it runs."""
         self.waiting.remove(work)
-        work.give_up(ExecutionEvent.CANCEL, CANCELLED, cancelled=True)
+        error = CANCELLED
+        if work.timeout_s is not None:
+            error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
+        work.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
 
     def fail_waiting(self, error: Exception) -> None:
         """Nothing that waits will run."""

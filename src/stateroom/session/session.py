@@ -359,6 +359,10 @@ class Session:
     def _execute_message(
         self, code: str, execution_id: str | None, filename: str | None, argv: list[str] | None
     ) -> ExecuteMessage:
+        if not isinstance(code, str):
+            raise TypeError(f"code is a {type(code).__name__}: give a string")
+        if argv is not None and not all(isinstance(word, str) for word in argv):
+            raise TypeError("argv: give a list of strings")
         number = next(self._numbers)
         name = execution_id if execution_id is not None else f"e{number}"
         return ExecuteMessage(execution_id=name, number=number, code=code, filename=filename, argv=argv)

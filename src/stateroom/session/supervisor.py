@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from ..config import SessionConfig
-from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerStartError
+from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
 from .execution import Execution, error_info, stopped_error
@@ -166,9 +166,9 @@ class Supervisor:
         for stream, text in report.last_words.items():
             if text and isinstance(work, Execution):
                 work.take_output(OutputMessage(stream=stream, execution_id=work.execution_id, data=text))
-        error = error_info(self._violation or SessionBroken(f"{report} while {work.execution_id} ran"))
+        error = error_info(self._violation or WorkerDied(f"{report} while {work.execution_id} ran"))
         if work.hard_stopped and isinstance(work, Execution):
             error = stopped_error(work, f"{report}; {outlook(self._keeper)}")
         elif self._violation is None:
-            error.type, error.exit_status, error.signal = "WorkerDied", report.exit_status, report.signal
+            error.exit_status, error.signal = report.exit_status, report.signal
         work.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=work.hard_stopped)

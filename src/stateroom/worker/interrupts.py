@@ -56,7 +56,7 @@ class Decision(enum.Enum):
 class Target:
     """One execution as the handler sees it."""
 
-    __slots__ = ("attempts", "cancel_scheduled", "codes", "in_loop", "number", "task")
+    __slots__ = ("attempts", "cancel_scheduled", "codes", "in_loop", "number", "raised", "task")
 
     def __init__(self, number: int, codes: frozenset[CodeType], *, in_loop: bool) -> None:
         self.number = number
@@ -66,14 +66,22 @@ class Target:
         self.task: asyncio.Task[Any] | None = None
         self.attempts = 0
         """The last attempt that was acted upon."""
+        self.raised = False
+        """Whether that attempt has raised in the cell."""
         self.cancel_scheduled = False
-        """``cancel_task`` is on its way through the loop."""
+        """``cancel_task`` is on its way through the loop, and may find the cell running before it arrives."""
+
+    def is_due(self, attempt: int) -> bool:
+        """Whether a signal of this attempt is to be acted upon, or one of it has been already."""
+        if attempt > self.attempts or attempt >= INSIST_FROM_ATTEMPT:
+            return True
+        return self.cancel_scheduled and not self.raised
 
     def cancel_task(self) -> None:
-        """In the loop: cancel the task of the cell."""
-        self.cancel_scheduled = False
-        if self.task is not None:
+        """In the loop: cancel the task of the cell, unless it was interrupted on the way here."""
+        if self.cancel_scheduled and self.task is not None:
             self.task.cancel()
+        self.cancel_scheduled = False
 
     def __repr__(self) -> str:
         return f"<Target number={self.number} in_loop={self.in_loop} attempts={self.attempts}>"
@@ -175,7 +183,7 @@ class Interrupts:
         if target is None:
             return
         number, attempt = self.page.read()
-        if number == target.number and (attempt > target.attempts or attempt >= INSIST_FROM_ATTEMPT):
+        if number == target.number and target.is_due(attempt):
             self._cancel(frame, target, attempt)
         if self._limit is not None and self._limit.has_passed():
             self._end_showing(frame, self._limit)
@@ -185,16 +193,20 @@ class Interrupts:
         if decision is Decision.LATER:
             self.missed = True
             return
-        target.attempts = attempt
+        if attempt > target.attempts:
+            target.attempts, target.raised = attempt, False
         if attempt >= INSIST_FROM_ATTEMPT:
             self._insistence.begin(_frames_of_cell(frame, target, decision))
-        if decision is not Decision.RAISE and target.task is not None:
+        if decision is Decision.RAISE:
+            target.cancel_scheduled = False
+        elif target.task is not None and not target.cancel_scheduled:
             target.cancel_scheduled = True
             target.task.get_loop().call_soon_threadsafe(target.cancel_task)
         if decision is not Decision.CANCEL_TASK:
             # The very class, no subclass: asyncio compares with `is` in 3.11 and 3.12.
             self._last = asyncio.CancelledError("the cell was cancelled")
             self.raised += 1
+            target.raised = True
             raise self._last
 
     def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
@@ -210,6 +222,7 @@ class Interrupts:
         if unraisable.exc_value is self._last and self._last is not None:
             if self._target is not None:
                 self._target.attempts -= 1
+                self._target.raised = False
         else:
             self._unraisablehook(unraisable)
 

@@ -1,0 +1,85 @@
+"""The decisions of the cancel signal's handler, one signal at a time."""
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from stateroom.protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
+from stateroom.worker.interrupts import Interrupts, Target
+
+
+@pytest.fixture
+def page():
+    page = CancelPage.create()
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def interrupts(page):
+    number = getattr(signal, CANCEL_SIGNAL_NAME)
+    before, hook = signal.getsignal(number), sys.unraisablehook
+    interrupts = Interrupts(page, waits=[])
+    interrupts.install()
+    yield interrupts
+    interrupts.aim(None)
+    signal.signal(number, before)
+    sys.unraisablehook = hook
+
+
+def cell(source):
+    return compile(source, "<cell>", "exec", flags=0x2000, dont_inherit=True)
+
+
+def hit():
+    signal.raise_signal(getattr(signal, CANCEL_SIGNAL_NAME))
+
+
+def test_raises_in_the_cell_and_once_for_an_attempt(interrupts, page):
+    code = cell(
+        "try:\n    hit()\nexcept BaseException as error:\n    seen.append(error)\n    hit()\n    seen.append('cleaned up')"
+    )
+    seen = []
+    interrupts.aim(Target(7, frozenset([code]), in_loop=False))
+    page.write(7, 1)
+    exec(code, {"hit": hit, "seen": seen})
+    assert [type(item) for item in seen] == [asyncio.CancelledError, str]
+
+
+@pytest.mark.parametrize("number", [0, 6, 8])
+def test_another_number_is_nobodys(interrupts, page, number):
+    code = cell("hit()")
+    interrupts.aim(Target(7, frozenset([code]), in_loop=False))
+    page.write(number, 1)
+    exec(code, {"hit": hit})
+    assert interrupts.raised == 0
+
+
+def test_outside_of_the_cell_nothing_is_raised(interrupts, page):
+    interrupts.aim(Target(7, frozenset([cell("pass")]), in_loop=False))
+    page.write(7, 1)
+    hit()
+    assert interrupts.raised == 0
+
+
+async def test_a_cancel_on_its_way_through_the_loop_that_finds_the_cell_running_is_raised_there(
+    interrupts, page
+):
+    """The cell goes on before the loop gets to cancel its task, and never comes back to the loop."""
+    code = cell(
+        "await sleep(0)\ntry:\n    hit()\n    ended = False\nexcept BaseException:\n    ended = True\n    raise"
+    )
+    namespace = {"hit": hit, "sleep": asyncio.sleep}
+    target = Target(7, frozenset([code]), in_loop=True)
+    target.task = task = asyncio.ensure_future(eval(code, namespace))
+    interrupts.aim(target)
+    page.write(7, 1)
+    # As the handler leaves it when the signal finds the loop between two steps of the task.
+    target.attempts, target.cancel_scheduled = 1, True
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert namespace["ended"] is True
+    target.cancel_task()  # arrives late
+    assert not target.cancel_scheduled

@@ -9,6 +9,7 @@ frame outwards:
   KeyboardInterrupt, and asyncio lets one through the loop);
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
+- an event loop that the cell runs itself (``asyncio.run``): cancel what it is run for;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
   for has the thread (a child of its task group, say), raise in that one too.
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import selectors
 import signal
 import sys
 from collections.abc import Callable
@@ -42,6 +44,8 @@ __all__ = ["Decision", "Interrupts", "Target", "decide"]
 ENGINE_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 INSIST_FROM_ATTEMPT = 2
+LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
+RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete.__code__
 
 
 class Decision(enum.Enum):
@@ -79,8 +83,12 @@ class Target:
 
     def cancel_task(self) -> None:
         """In the loop: cancel the task of the cell, unless it was interrupted on the way here."""
-        if self.cancel_scheduled and self.task is not None:
-            self.task.cancel()
+        self.cancel_future(self.task)
+
+    def cancel_future(self, future: asyncio.Future[Any] | None) -> None:
+        """The same for what a loop of the cell's own is run for."""
+        if self.cancel_scheduled and future is not None:
+            future.cancel()
         self.cancel_scheduled = False
 
     def __repr__(self) -> str:
@@ -193,6 +201,10 @@ class Interrupts:
         if decision is Decision.LATER:
             self.missed = True
             return
+        own = None if target.in_loop or attempt >= INSIST_FROM_ATTEMPT else own_loop_runs_for(frame)
+        if own is not None:
+            self._cancel_own(own, target, attempt)
+            return
         if attempt > target.attempts:
             target.attempts, target.raised = attempt, False
         if attempt >= INSIST_FROM_ATTEMPT:
@@ -208,6 +220,13 @@ class Interrupts:
             self.raised += 1
             target.raised = True
             raise self._last
+
+    def _cancel_own(self, future: asyncio.Future[Any], target: Target, attempt: int) -> None:
+        """As asyncio's Runner does for SIGINT: an exception inside of a loop could cost it a callback."""
+        target.attempts, target.raised = attempt, False
+        if not target.cancel_scheduled:
+            target.cancel_scheduled = True
+            future.get_loop().call_soon_threadsafe(target.cancel_future, future)
 
     def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
         if decide(frame, self._showing, self._waits) is Decision.RAISE:
@@ -225,6 +244,16 @@ class Interrupts:
                 self._target.raised = False
         else:
             self._unraisablehook(unraisable)
+
+
+def own_loop_runs_for(frame: FrameType | None) -> asyncio.Future[Any] | None:
+    """What an event loop that the cell runs itself is run for, if its own code has the thread now."""
+    while frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE):
+        if frame.f_code is RUN_UNTIL_COMPLETE:
+            future = frame.f_locals.get("future")
+            return future if isinstance(future, asyncio.Future) and not future.done() else None
+        frame = frame.f_back
+    return None
 
 
 def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:

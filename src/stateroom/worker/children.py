@@ -67,6 +67,7 @@ def _extend(spawn: Any, manager: NamespaceManager) -> None:
         main = sys.modules.get("__main__")
         if main is not None and vars(main) is manager.namespace and not _is_script(main):
             data[KEY] = _Main(manager)
+            data.pop("init_main_from_path", None)  # a cell may have set ``__file__``
         return data
 
     spawn.get_preparation_data = get_preparation_data
@@ -74,7 +75,9 @@ def _extend(spawn: Any, manager: NamespaceManager) -> None:
 
 def _is_script(main: ModuleType) -> bool:
     """Whether children can run the main script again, as they do outside of a session."""
-    return os.path.isfile(getattr(main, "__file__", None) or "")
+    return getattr(main, "__loader__", None) is not None and os.path.isfile(
+        getattr(main, "__file__", None) or ""
+    )
 
 
 class _Main:

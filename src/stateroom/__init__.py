@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .session.pool_policy import PoolInfo as PoolInfo
     from .session.session import Session as Session
     from .worker.progress import progress as progress
+    from .worker.steps import step as step
     from .worker.user_display import clear_output as clear_output
     from .worker.user_display import display as display
     from .worker.user_display import update_display as update_display
@@ -80,6 +81,7 @@ _HOMES = {
     "display": "worker.user_display",
     "open_session": "session.blocking_client",
     "progress": "worker.progress",
+    "step": "worker.steps",
     "update_display": "worker.user_display",
 }
 

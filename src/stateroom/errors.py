@@ -20,6 +20,10 @@
     ├── ExecutionError           a cell failed and ``check=True`` was said
     ├── NotPlainData             a value that does not cross the process boundary
     ├── CheckpointError          a checkpoint cannot be written or read
+    ├── DurableError             a durable execution cannot be begun, continued or settled
+    │   ├── DurableRejected      it was rejected: out of time, shut down, or by somebody
+    │   ├── StepFailed           a step of a cell can be neither looked up nor recorded
+    │   └── StoreError           a durable store cannot be opened or used
     └── NoRunningLoop            something that needs the running event loop was called without one
 
 Every error pickles: what it was built from is in ``args``.
@@ -27,7 +31,7 @@ Every error pickles: what it was built from is in ``args``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .session.execution import ExecutionResult
@@ -36,6 +40,8 @@ __all__ = [
     "Busy",
     "CheckpointError",
     "ConfigError",
+    "DurableError",
+    "DurableRejected",
     "ExecutionError",
     "FrameTooLarge",
     "InputRefused",
@@ -48,6 +54,8 @@ __all__ = [
     "SessionClosed",
     "SessionError",
     "StateroomError",
+    "StepFailed",
+    "StoreError",
     "UnexpectedMessage",
     "VersionMismatch",
     "WorkerDied",
@@ -133,6 +141,29 @@ class NotPlainData(StateroomError, TypeError):
 
 class CheckpointError(StateroomError):
     """A checkpoint cannot be written, or what was given cannot be read as one."""
+
+
+class DurableError(StateroomError):
+    """A durable execution cannot be begun, continued or settled."""
+
+
+class DurableRejected(DurableError):
+    """A promise was rejected; ``data`` says why, as plain data (for a timeout: what, whose, how long)."""
+
+    def __init__(self, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message, data)
+        self.data: dict[str, Any] = data or {}
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class StepFailed(DurableError):
+    """A step of a cell can be neither looked up nor recorded."""
+
+
+class StoreError(DurableError):
+    """A durable store cannot be opened or used: in use, damaged, foreign, of a newer format, or not there."""
 
 
 class NoRunningLoop(StateroomError, RuntimeError):

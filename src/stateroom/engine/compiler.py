@@ -54,20 +54,6 @@ class ExecutionMode(enum.StrEnum):
 class CompiledCell:
     """The code of one cell under one filename. Not to be changed once made."""
 
-    __slots__ = (
-        "body",
-        "codes",
-        "defines_async",
-        "filename",
-        "future_flags",
-        "is_coroutine",
-        "is_wrapped",
-        "last",
-        "quiet",
-        "sites",
-        "source",
-    )
-
     def __init__(
         self,
         source: str,
@@ -95,7 +81,7 @@ class CompiledCell:
         """What the ``analyse`` function of the compiler made of the tree."""
         self.is_wrapped = is_wrapped
         """``body`` is the function of the fallback wrapper: see :func:`stateroom.engine.fallback.start`."""
-        self.codes = frozenset(code for code in (body, last) if code is not None)
+        self.codes = _codes(body, last)
         """The cell's own top-level code objects, for whoever looks for its frames."""
         self.is_coroutine = any(code.co_flags & CO_COROUTINE for code in self.codes)
         """Some part has to be awaited."""
@@ -111,13 +97,9 @@ class CompiledCell:
 
     def renamed(self, filename: str) -> CompiledCell:
         """The same cell under another filename, in every code object; this one stays as it is."""
+        body, last = self.body and _renamed(self.body, filename), self.last and _renamed(self.last, filename)
         cell: CompiledCell = object.__new__(CompiledCell)
-        for name in CompiledCell.__slots__:
-            setattr(cell, name, getattr(self, name))
-        cell.filename = filename
-        cell.body = self.body and _renamed(self.body, filename)
-        cell.last = self.last and _renamed(self.last, filename)
-        cell.codes = frozenset(code for code in (cell.body, cell.last) if code is not None)
+        vars(cell).update(vars(self), filename=filename, body=body, last=last, codes=_codes(body, last))
         return cell
 
     def __repr__(self) -> str:
@@ -292,9 +274,14 @@ def _defines_async(code: CodeType) -> bool:
     return False
 
 
+def _codes(body: CodeType | None, last: CodeType | None) -> frozenset[CodeType]:
+    return frozenset([code for code in (body, last) if code is not None])
+
+
 def _renamed(code: CodeType, filename: str) -> CodeType:
+    if CodeType not in map(type, code.co_consts):
+        return code.replace(co_filename=filename)
     constants = tuple(
-        _renamed(constant, filename) if isinstance(constant, CodeType) else constant
-        for constant in code.co_consts
+        [_renamed(value, filename) if isinstance(value, CodeType) else value for value in code.co_consts]
     )
     return code.replace(co_filename=filename, co_consts=constants)

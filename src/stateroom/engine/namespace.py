@@ -145,10 +145,12 @@ class NamespaceManager:
         """Move a row of names on by one; the namespace follows if nothing there is the user's."""
         current = (newest, *previous[:-1])
         namespace = self._namespace
-        if all(namespace.get(name, ours) is ours for name, ours in zip(names, previous, strict=True)):
-            for name, value in zip(names, current, strict=True):
-                if value is not _MISSING:
-                    namespace[name] = value
+        for name, ours in zip(names, previous, strict=True):
+            if namespace.get(name, ours) is not ours:
+                return current
+        for name, value in zip(names, current, strict=True):
+            if value is not _MISSING:
+                namespace[name] = value
         return current
 
     def merge_locals_then_globals(

@@ -38,6 +38,8 @@ __all__ = [
     "RestoredMessage",
     "ResultMessage",
     "ShutdownMessage",
+    "StepMessage",
+    "StepReplyMessage",
     "Stream",
     "ToSession",
     "ToWorker",
@@ -124,6 +126,18 @@ class InputResponseMessage(_Message, tag="input_response"):
     input_id: str
     data: str | None = None
     error: str | None = None
+
+
+class StepReplyMessage(_Message, tag="step_reply"):
+    """What is known of a step: its recorded result, or that it may run, or that it is recorded now."""
+
+    request_id: str
+    durable: bool = False
+    """Whether anybody records steps here."""
+    value: bytes | None = None
+    """The recorded result, encoded by :mod:`stateroom.protocol.values`; None if there is none."""
+    error: str | None = None
+    """Why the step can be neither looked up nor recorded."""
 
 
 class CheckpointMessage(_Message, tag="checkpoint"):
@@ -219,6 +233,17 @@ class InputMessage(_Message, tag="input"):
     execution_id: str | None = None
     prompt: str = ""
     password: bool = False
+
+
+class StepMessage(_Message, tag="step"):
+    """A cell comes to a step: without ``value`` it asks for the recorded result, with it records one."""
+
+    request_id: str
+    name: str
+    execution_id: str | None = None
+    ordinal: int = 1
+    """Which step of this name it is in its execution, from 1."""
+    value: bytes | None = None
 
 
 class ResultMessage(_Message, tag="result", dict=True):
@@ -319,7 +344,7 @@ class FaultMessage(_Message, tag="fault"):
 Job = ExecuteMessage | CheckpointMessage | RestoreMessage
 """What a worker does one at a time, in its main thread."""
 
-ToWorker = ConfigureMessage | Job | InputResponseMessage | ShutdownMessage
+ToWorker = ConfigureMessage | Job | InputResponseMessage | StepReplyMessage | ShutdownMessage
 ToSession = (
     ReadyMessage
     | HeartbeatMessage
@@ -328,6 +353,7 @@ ToSession = (
     | ClearMessage
     | ProgressMessage
     | InputMessage
+    | StepMessage
     | ResultMessage
     | ErrorMessage
     | CheckpointChunkMessage

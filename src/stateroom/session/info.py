@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from .cancellation import CancelCounters
@@ -40,6 +42,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Counters of the worker's engine, as of its last sign of life."""
     last_exit: str | None
     """How the last worker ended, if one has."""
+    attachments: dict[str, dict[str, Any]] = {}
+    """Figures of what is attached to the session, by name: of durable executions, say."""
 
 
 def figures_of(pid: int | None) -> tuple[int | None, float | None]:

@@ -22,6 +22,7 @@ from ..protocol.messages import (
     ReadyMessage,
     RestoredMessage,
     ResultMessage,
+    StepMessage,
     ToSession,
     WarningMessage,
 )
@@ -48,7 +49,7 @@ class Router:
         self,
         interceptors: Interceptors,
         *,
-        on_control: Callable[[HeartbeatMessage | WarningMessage | FaultMessage], None],
+        on_control: Callable[[HeartbeatMessage | StepMessage | WarningMessage | FaultMessage], None],
         on_input: Callable[[InputMessage, Execution | None], None],
         on_finished: Callable[[Work], None],
         on_late_output: Callable[[OutputMessage], None],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Self
 
 import msgspec
@@ -23,6 +23,8 @@ from ..protocol.messages import (
     FaultMessage,
     HeartbeatMessage,
     RestoredMessage,
+    StepMessage,
+    StepReplyMessage,
     ToSession,
 )
 from .cancellation import Canceller, CancelOutcome
@@ -68,6 +70,10 @@ class Session:
         """Called with output of executions that have ended, and of none."""
         self.on_late_display: DisplayCallback = _ignore
         """The same for displays, their clearing, and progress."""
+        self.on_step: Callable[[StepMessage], Awaitable[StepReplyMessage]] | None = None
+        """Asked what is recorded of a cell's step, and to record it; without it nothing is recorded."""
+        self.attachments: dict[str, Callable[[], dict[str, Any]]] = {}
+        """What shows its figures in :attr:`info`, by name."""
         self._interceptors = Interceptors(
             budget_s=self.config.interceptor_budget_s,
             max_concurrency=self.config.max_routing_concurrency,
@@ -236,6 +242,7 @@ class Session:
             cancels=msgspec.structs.replace(self._canceller.counters),
             telemetry=dict(link.telemetry) if link is not None else {},
             last_exit=str(last_exit) if last_exit is not None else None,
+            attachments={name: figures() for name, figures in self.attachments.items()},
         )
 
     def add_message_interceptor(self, interceptor: Interceptor) -> None:
@@ -437,10 +444,23 @@ class Session:
         if isinstance(message, HeartbeatMessage):
             if self._supervisor.link is not None:
                 self._supervisor.link.take_heartbeat(message)
+        elif isinstance(message, StepMessage):
+            self._run_beside(self._take_step(message))
         elif isinstance(message, FaultMessage):
             log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
         else:
             log.warning("worker_warning", message=msgspec.to_builtins(message))
+
+    async def _take_step(self, message: StepMessage) -> None:
+        link, reply = self._supervisor.link, StepReplyMessage(request_id=message.request_id)
+        if self.on_step is not None:
+            try:
+                reply = await self.on_step(message)
+            except Exception as error:
+                log.exception("step_failed", step=message.name, execution_id=message.execution_id)
+                reply.error = f"{type(error).__name__}: {error}"
+        if link is not None and self._supervisor.link is link:  # else another worker would get it
+            link.send(reply)
 
     # Small things
 

@@ -30,14 +30,11 @@ class CellRunner:
         handover: Handover,
         interrupts: Interrupts,
         context: contextvars.Context,
-        *,
-        before_loop: Callable[[], None],
     ) -> None:
         self._executor = executor
         self._handover = handover
         self._interrupts = interrupts
         self._context = context
-        self._before_loop = before_loop
         self._stretch: _Stretch | None = None
 
     def __repr__(self) -> str:
@@ -63,7 +60,6 @@ class CellRunner:
 
     def _run_in_loop(self, plan: Plan, target: Target) -> Any:
         loop = self._handover.loop
-        self._before_loop()
         self._executor.coroutines.take_on()
         coroutine = self._executor.run_coroutine(plan, self._outside)
         task = loop.create_task(self._executor.coroutines.run(coroutine), context=self._context)

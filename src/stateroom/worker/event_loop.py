@@ -14,8 +14,10 @@ import asyncio.events
 import contextvars
 import heapq
 import os
+import selectors
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -28,13 +30,16 @@ __all__ = ["LoanDesk", "MovableEventLoop", "origin_of_task"]
 class MovableEventLoop(asyncio.SelectorEventLoop):
     """A selector loop whose scheduling calls work from its home thread wherever it runs.
 
-    The private names used here (``_thread_id``, ``_scheduled``, ``_write_to_self``, ``_check_thread``,
-    ``_run_once``, ``_process_events``) are the same in CPython 3.11 to 3.14; the tests run on each.
+    The private names used here (``_thread_id``, ``_ready``, ``_scheduled``, ``_selector``, ``_run_once``,
+    ``_process_events``, ``_write_to_self``, ``_check_thread``) are the same in CPython 3.11 to 3.14; the
+    tests run on each.
     """
 
     if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
         _thread_id: int | None
         _scheduled: list[asyncio.TimerHandle]
+        _ready: deque[asyncio.Handle]
+        _selector: selectors.BaseSelector
 
         def _write_to_self(self) -> None: ...
         def _check_closed(self) -> None: ...
@@ -70,6 +75,26 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
             super().run_forever()
         finally:
             self._note_end_of_callbacks()
+
+    def idle(self, fd: int) -> bool:
+        """Wait for the first event; True if it is that ``fd``, which the loop watches, became readable.
+
+        This is ``run_forever`` for a loop that has nothing to do, at a fraction of its cost. False
+        means that there is something for ``run_forever`` to do.
+        """
+        if self._ready or self._scheduled:
+            return False
+        self._thread_id = get_ident()
+        asyncio._set_running_loop(self)
+        try:
+            events = self._selector.select()
+        finally:
+            self._thread_id = None
+            asyncio._set_running_loop(None)
+        if len(events) == 1 and events[0][0].fd == fd:
+            return True
+        self._process_events(events)
+        return False
 
     def _run_once(self) -> None:
         self._note_end_of_callbacks()

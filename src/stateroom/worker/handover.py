@@ -44,7 +44,6 @@ class Handover:
         loop: MovableEventLoop,
         *,
         on_loop_exit: Callable[[BaseException], None],
-        before_leaving: Callable[[], None] = lambda: None,
         prepare_thread: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = loop
@@ -53,7 +52,6 @@ class Handover:
         self.takeovers = 0
         self.desk = LoanDesk(loop)
         self._on_loop_exit = on_loop_exit
-        self._before_leaving = before_leaving
         self._prepare_thread = prepare_thread
         self._lock = threading.Lock()
         self._go = _closed_gate()
@@ -82,6 +80,14 @@ class Handover:
         """Run the loop in this thread until somebody stops it."""
         self._run()
 
+    def wait_at_home(self, fd: int) -> bool:
+        """Whether ``fd`` became readable before the loop had anything to do."""
+        try:
+            return self.loop.idle(fd)
+        except BaseException as error:  # noqa: BLE001 - raised by a signal handler of the user's
+            self._on_loop_exit(error)
+            return False
+
     def still(self) -> None:
         """The loop stands still from here on, on loan to the code that this thread runs next."""
         self.still_since = time.monotonic()
@@ -103,12 +109,18 @@ class Handover:
         """The code of this thread is done with the loan; the loop may still be away."""
         self.desk.take_back()
 
+    def try_home(self) -> bool:
+        """Bring the loop back to this thread if that needs no waiting; False if it is away."""
+        with self._lock:
+            if self.place is Place.AWAY:
+                return False
+            self.place = Place.HOME
+            return True
+
     def home(self) -> None:
         """Bring the loop back to this thread; waits while a callback of it is running elsewhere."""
-        with self._lock:
-            if self.place is not Place.AWAY:
-                self.place = Place.HOME
-                return
+        if self.try_home():
+            return
         if not self._called_home:
             self._called_home = True
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -137,7 +149,6 @@ class Handover:
             self._go.acquire()
             if self._closing:
                 return
-            self._before_leaving()
             while not self._called_home:  # a callback of the user's may stop the loop as well
                 self._run()
             self._parked = True

@@ -33,12 +33,19 @@ class InputBroker:
     """Asks the session for lines of text, from any thread, and waits for the answers."""
 
     def __init__(
-        self, send: Callable[[Any], None], before_asking: Callable[[], None], *, timeout_s: float | None
+        self,
+        send: Callable[[Any], None],
+        before_asking: Callable[[], None],
+        *,
+        listen: Callable[[], None],
+        timeout_s: float | None,
     ) -> None:
         self.timeout_s = timeout_s
         self.running: str | None = None
         self._send = send
         self._before_asking = before_asking
+        self._listen = listen
+        """Called when an answer is going to come, whatever the event loop is doing."""
         self._numbers = itertools.count(1)
         self._open: dict[str, _Request] = {}
         self._given_up: set[str] = set()
@@ -47,6 +54,10 @@ class InputBroker:
 
     def __repr__(self) -> str:
         return f"<InputBroker open={sorted(self._open)}>"
+
+    def is_asking(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._open)
 
     def install(self) -> None:
         """Put the asking versions in the place of ``input`` and ``getpass``."""
@@ -84,6 +95,7 @@ class InputBroker:
         origin = current_origin() or self.running
         input_id = str(next(self._numbers))
         self._open[input_id] = request
+        self._listen()
         try:
             self._send(InputMessage(input_id=input_id, execution_id=origin, prompt=prompt, password=password))
             wait_for_answer(request.gate, -1 if self.timeout_s is None else self.timeout_s)

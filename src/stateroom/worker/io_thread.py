@@ -1,4 +1,4 @@
-"""The worker's i/o thread: reads the transport while a cell runs, and the pipes when no cell drains them.
+"""The worker's i/o thread: reads the pipes when no cell drains them, and the transport for a long cell.
 
 It never runs user code. Besides reading it keeps the worker's time: it has the companion take
 the loop over from a cell that takes long, sends gathered output that is due, and heartbeats.
@@ -64,7 +64,7 @@ class IoThread:
         return f"<IoThread alive={self._thread.is_alive()} watches={self.watches!r}>"
 
     def start(self) -> None:
-        self._watch_transport(True)
+        self._watch_transport(False)
         self._thread.start()
 
     def wake(self) -> None:

@@ -42,10 +42,11 @@ class Outbox:
 
         Raises :class:`FrameTooLarge` or :class:`NotPlainData`; nothing is queued then.
         """
-        views = [memoryview(part) for part in self.writer.encode(message, payload)]
+        parts = self.writer.encode(message, payload)
         with self._lock:
-            self._queue.extend(views)
-            self.pending_bytes += sum(view.nbytes for view in views)
+            for part in parts:
+                self._queue.append(memoryview(part))
+                self.pending_bytes += self._queue[-1].nbytes
             self._pump()
             left = bool(self._queue)
         if left:
@@ -82,9 +83,10 @@ class Outbox:
         self._pumping = True
         try:
             while self._queue:
-                sent = self._sock.send(self._queue[0], socket.MSG_DONTWAIT)
+                view = self._queue[0]
+                sent = self._sock.send(view, socket.MSG_DONTWAIT)
                 self.pending_bytes -= sent
-                view = self._queue.popleft()
+                self._queue.popleft()
                 if sent < view.nbytes:
                     self._queue.appendleft(view[sent:])
         except (BlockingIOError, InterruptedError):

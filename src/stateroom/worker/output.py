@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from .origin import current_origin
 from .outbox import Outbox
 from .output_limit import OutputLimit, whole_characters
 
-__all__ = ["Output", "TextStream"]
+__all__ = ["Output", "TextStream", "flush_streams"]
 
 BATCH_BYTES = 1 << 16
 BATCH_INTERVAL_S = 0.002
@@ -222,6 +223,18 @@ class _ByteStream(io.BufferedIOBase):
 
     def fileno(self) -> int:
         return 1 if self._stream == "stdout" else 2
+
+
+def flush_streams() -> None:
+    """Pass on what the cell wrote without an end of line, to whatever its streams are now."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if isinstance(stream, TextStream):
+                stream.end_line()
+            else:
+                stream.flush()
+        except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
+            pass
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,14 +1,13 @@
-"""The worker's end of the transport for reading: one reader at a time, whoever is awake anyway.
+"""The worker's end of the transport for reading: whoever is awake anyway reads it.
 
-While no cell runs, the main thread sits in the event loop and reads there: a cell then starts
-without a change of threads. While a cell runs, the i/o thread reads, so that answers and the end
-of the transport are seen whatever the cell does. Who of the two is woken is changed by one
-``epoll_ctl``, without waking anybody; a lock keeps a late wake-up harmless.
+The event loop does, wherever it runs; between cells that is the main thread, so that a cell starts
+without a change of threads. While a cell keeps the loop still, or blocks it, the i/o thread does:
+from the moment a cell has run for some milliseconds, or waits for an answer. Which threads are
+woken is changed by one ``epoll_ctl``; a lock keeps a late wake-up harmless.
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable
@@ -26,40 +25,36 @@ class Receiver:
         self,
         sock: socket.socket,
         reader: FrameReader[Any],
-        loop: asyncio.AbstractEventLoop,
         *,
         handle: Callable[[Any], None],
         on_end: Callable[[], None],
     ) -> None:
         self.sock = sock
         self.watch_in_io_thread: Callable[[bool], None] = lambda _: None
-        """Set by the i/o thread: whether it is to be woken by the transport."""
+        """Set by the i/o thread: whether the transport is to wake it."""
+        self.io_thread_reads = False
         self._reader = reader
-        self._loop = loop
         self._handle = handle
         self._on_end = on_end
         self._lock = threading.Lock()
-        self._in_loop = False
+        self._switch = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Receiver in_loop={self._in_loop} {self._reader!r}>"
-
-    def read_in_loop(self) -> None:
-        """From now on the event loop, in the main thread, is woken by the transport."""
-        self.watch_in_io_thread(False)
-        if not self._in_loop:
-            self._in_loop = True
-            self._loop.add_reader(self.sock, self.receive)
+        return f"<Receiver io_thread_reads={self.io_thread_reads} {self._reader!r}>"
 
     def read_in_io_thread(self) -> None:
-        """From now on the i/o thread is. The loop still is as well, but stands still."""
-        self.watch_in_io_thread(True)
+        """From any thread: the transport wakes the i/o thread, too, from now on."""
+        with self._switch:
+            if not self.io_thread_reads:
+                self.io_thread_reads = True
+                self.watch_in_io_thread(True)
 
-    def leave_loop(self) -> None:
-        """The loop is going to run while the i/o thread reads."""
-        if self._in_loop:
-            self._in_loop = False
-            self._loop.remove_reader(self.sock)
+    def leave_io_thread(self, is_needed: Callable[[], bool]) -> None:
+        """Undo :meth:`read_in_io_thread`, unless somebody needs it by now."""
+        with self._switch:
+            if self.io_thread_reads and not is_needed():
+                self.io_thread_reads = False
+                self.watch_in_io_thread(False)
 
     def receive(self) -> None:
         """Take what is there; nothing, if the other thread was faster."""

@@ -1,0 +1,138 @@
+"""One cell from its Execute message to its reply, in the worker's main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import sys
+import time
+from typing import Any
+
+from ..engine.async_executor import AsyncExecutor
+from ..engine.compiler import ExecutionMode
+from ..engine.coroutines import note_cancel
+from ..protocol.messages import ErrorMessage, ExecuteMessage, ResultMessage
+from .cell_runner import CellRunner
+from .display import call_repr, show
+from .input import InputBroker, reopen_stdin
+from .interrupts import Interrupts, Target
+from .origin import origin_of_cell
+from .output import Output
+from .publisher import Publisher
+from .replies import failure, success
+from .steps import StepBroker
+from .time_limit import TimeLimit
+from .user_code import call_user_code
+
+__all__ = ["SHOWING", "CellJobs"]
+
+SHOWING = frozenset({call_repr.__code__, call_user_code.__code__})
+"""The frames through which the engine calls code of a value that it shows."""
+
+
+class CellJobs:
+    """Compiles, runs and shows cells, each with streams, input and displays that know it."""
+
+    def __init__(
+        self,
+        executor: AsyncExecutor,
+        runner: CellRunner,
+        interrupts: Interrupts,
+        limit: TimeLimit,
+        context: contextvars.Context,
+        *,
+        output: Output,
+        publisher: Publisher,
+        broker: InputBroker,
+        steps: StepBroker,
+    ) -> None:
+        self._executor = executor
+        self._runner = runner
+        self._interrupts = interrupts
+        self._limit = limit
+        self._context = context
+        self._output = output
+        self._publisher = publisher
+        self._input = broker
+        self._steps = steps
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"<CellJobs running={self._output.running} {self._runner!r}>"
+
+    def do(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:
+        """Run the cell; its reply, and the buffers that belong to it."""
+        self._begin(message)
+        reply, buffers = self._run(message)
+        if os.getpid() != self._pid:  # the cell forked, and this is the child coming out of it
+            sys.stdout.flush()
+            os._exit(0 if isinstance(reply, ResultMessage) else 1)
+        return reply, buffers
+
+    def end(self) -> list[str]:
+        """All output of the cell has been sent; notes on what of it is missing."""
+        self._input.running = None
+        return [*self._output.end(), *self._publisher.end()]
+
+    def _begin(self, message: ExecuteMessage) -> None:
+        self._output.begin(message.execution_id)
+        self._publisher.begin(message.execution_id)
+        self._input.running = message.execution_id
+        self._steps.begin(message.execution_id)
+        self._context.run(origin_of_cell.set, message.execution_id)
+        reopen_stdin(self._input)
+        if message.argv is not None:
+            self._become_script(message)
+
+    def _become_script(self, message: ExecuteMessage) -> None:
+        """Let the cell find what a script finds: its file, its arguments, its folder on the path."""
+        sys.argv = list(message.argv or [])
+        if message.filename:
+            from importlib.machinery import SourceFileLoader
+
+            namespace = self._executor.namespace
+            namespace["__file__"] = message.filename
+            namespace["__cached__"] = None
+            namespace["__loader__"] = SourceFileLoader("__main__", message.filename)
+            sys.path[0] = os.path.dirname(os.path.abspath(message.filename))
+
+    def _run(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:
+        started = time.perf_counter()
+        mode = ExecutionMode.UNKNOWN
+        executor = self._executor
+        try:
+            cell = executor.prepare(message.code, message.filename)
+            plan = executor.plan(cell)
+            mode = plan.mode
+            target = Target(message.number, plan.codes | SHOWING, in_loop=cell.is_coroutine)
+            self._interrupts.aim(target)
+            value = self._runner.run(plan, target)
+            executor.record(value)
+            with self._limit:
+                shown = show(value, executor.config)
+            self._publisher.send_figures()
+        except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
+            return self._failure(message, error, mode, time.perf_counter() - started), []
+        return success(message, mode, time.perf_counter() - started, shown), shown.buffers
+
+    def _failure(
+        self, message: ExecuteMessage, error: BaseException, mode: ExecutionMode, duration_s: float
+    ) -> ErrorMessage:
+        cancelled = isinstance(error, asyncio.CancelledError) and self._interrupts.wanted(message.number)
+        if cancelled:
+            note_cancel(error, f"the session, request {self._interrupts.page.read()[1]}")
+        max_chars = self._executor.config.max_error_chars
+        with self._limit:
+            reply = failure(message, error, max_chars=max_chars, mode=mode, duration_s=duration_s)
+        reply.cancelled = cancelled
+        if not cancelled:
+            self._send_figures_of_failure()
+        return reply
+
+    def _send_figures_of_failure(self) -> None:
+        """A cell that failed has drawn something all the same; a cancel that comes now ends only this."""
+        try:
+            self._publisher.send_figures()
+        except asyncio.CancelledError:
+            pass

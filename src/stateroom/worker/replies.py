@@ -1,0 +1,77 @@
+"""The one reply to each job, made of what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ..engine.compiler import ExecutionMode
+from ..engine.tracebacks import describe_exception
+from ..protocol.messages import ErrorInfo, ErrorMessage, ExecuteMessage, Job, ResultMessage
+from .display import Shown
+
+__all__ = ["busy", "failure", "shortened", "success"]
+
+
+def success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:
+    """A cell has run to its end."""
+    return ResultMessage(
+        execution_id=message.execution_id,
+        mode=mode,
+        duration_s=duration_s,
+        value=shown.value,
+        repr=shown.repr,
+        mime=shown.mime,
+        metadata=shown.metadata,
+        notes=shown.notes,
+    )
+
+
+def failure(
+    job: Job,
+    error: BaseException,
+    *,
+    max_chars: int,
+    mode: ExecutionMode = ExecutionMode.UNKNOWN,
+    duration_s: float = 0.0,
+) -> ErrorMessage:
+    """A job has ended with an exception."""
+    info = describe_exception(error, max_chars=max_chars)
+    if isinstance(error, SystemExit):
+        info.exit_status = exit_status(error)
+    return ErrorMessage(
+        execution_id=job.execution_id,
+        error=info,
+        mode=mode,
+        duration_s=duration_s,
+        cancelled=isinstance(error, asyncio.CancelledError),
+    )
+
+
+def exit_status(error: SystemExit) -> int | None:
+    """The status that ``python`` would exit with; None for a message, which it prints, exiting with 1."""
+    if error.code is None:
+        return 0
+    return int(error.code) & 0xFF if isinstance(error.code, int) else None
+
+
+def busy(job: Job, running: Job) -> ErrorMessage:
+    """A job came while another one ran."""
+    reason = f"{job.execution_id} was refused: {running.execution_id} is running"
+    error = ErrorInfo(type="Busy", module="stateroom.errors", message=reason)
+    return ErrorMessage(execution_id=job.execution_id, error=error, busy=True)
+
+
+def shortened(reply: ResultMessage | ErrorMessage, reason: str) -> ResultMessage | ErrorMessage:
+    """What is left of a reply that cannot be sent."""
+    common: dict[str, Any] = {
+        "execution_id": reply.execution_id,
+        "mode": reply.mode,
+        "duration_s": reply.duration_s,
+        "notes": [reason],
+    }
+    if isinstance(reply, ResultMessage):
+        return ResultMessage(**common)
+    error = ErrorInfo(type=reply.error.type[:1000], module=reply.error.module[:1000], message=reason)
+    error.text = f"{error.type}: {reason}\n"
+    return ErrorMessage(**common, error=error, cancelled=reply.cancelled)

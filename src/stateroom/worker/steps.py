@@ -1,0 +1,147 @@
+"""``step``: work inside a cell whose result is recorded, so that it is not repeated with the cell."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ..errors import NotPlainData, StepFailed
+from ..protocol.messages import StepMessage, StepReplyMessage
+from ..protocol.values import decode_value, encode_value
+from .origin import current_origin
+from .user_code import call_user_code
+
+__all__ = ["StepBroker", "step"]
+
+_broker: StepBroker | None = None
+
+
+async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Return ``function(*args, **kwargs)``, awaited if it is awaitable, and record it under ``name``.
+
+    In a durable execution the result is on the disk before this returns; when the cell is run again
+    after a crash, the recorded result is returned and ``function`` is not called. Steps of one name are
+    told apart by their order, so a cell must come to them in the same order each time. What
+    ``function`` raises is not recorded. Elsewhere this only calls ``function``.
+
+    Raises :class:`NotPlainData` for a result that cannot be recorded, :class:`StepFailed` if the
+    session cannot record it.
+    """
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"a step needs a name, a string that is not empty, not {name!r}")
+    if not callable(function):
+        raise TypeError(f"step {name!r} needs a function to call, not a {type(function).__name__}")
+    if _broker is None:
+        return await _call(function, args, kwargs)
+    return await _broker.run(name, function, args, kwargs)
+
+
+class StepBroker:
+    """Asks the session what is recorded of a step, and has results recorded; for any event loop."""
+
+    def __init__(
+        self, send: Callable[[StepMessage], None], *, listen: Callable[[], None], max_value_bytes: int
+    ) -> None:
+        self._send = send
+        self._listen = listen
+        """Called when a reply is going to come, whatever the event loop is doing."""
+        self._max_value_bytes = max_value_bytes
+        self._numbers = itertools.count(1)
+        self._ordinals: Counter[tuple[str | None, str]] = Counter()
+        self._open: dict[str, asyncio.Future[StepReplyMessage]] = {}
+
+    def __repr__(self) -> str:
+        return f"<StepBroker open={sorted(self._open)}>"
+
+    def is_asking(self) -> bool:
+        """Whether somebody waits for a reply."""
+        return bool(self._open)
+
+    def install(self) -> None:
+        """Be the one whom ``step`` finds."""
+        global _broker
+        _broker = self
+
+    def forget_after_fork(self) -> None:
+        """In a forked child: the transport belongs to the parent, so steps only call their functions."""
+        global _broker
+        _broker = None
+
+    def begin(self, execution_id: str) -> None:
+        """A cell begins: its steps count from 1, also if an execution of this id was here before."""
+        if self._ordinals:
+            for key in [key for key in self._ordinals if key[0] == execution_id]:
+                del self._ordinals[key]
+
+    async def run(
+        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """See :func:`step`."""
+        origin = current_origin()
+        self._ordinals[origin, name] += 1
+        ordinal = self._ordinals[origin, name]
+        known = await self._ask(name, ordinal, origin, None)
+        if known.value is not None:
+            return _decode(known.value)
+        result = await _call(function, args, kwargs)
+        if known.durable:
+            await self._ask(name, ordinal, origin, self._encode(name, result))
+        return result
+
+    def answer(self, message: StepReplyMessage) -> None:
+        """A reply has come; called in whichever thread reads. Nobody may wait for it any more."""
+        future = self._open.pop(message.request_id, None)
+        if future is not None:
+            try:
+                future.get_loop().call_soon_threadsafe(_set_if_open, future, message)
+            except RuntimeError:  # the loop of an ``asyncio.run`` that has ended
+                pass
+
+    async def _ask(
+        self, name: str, ordinal: int, origin: str | None, value: bytes | None
+    ) -> StepReplyMessage:
+        request_id = str(next(self._numbers))
+        future: asyncio.Future[StepReplyMessage] = asyncio.get_running_loop().create_future()
+        self._open[request_id] = future
+        self._listen()
+        try:
+            self._send(
+                StepMessage(
+                    request_id=request_id, execution_id=origin, name=name, ordinal=ordinal, value=value
+                )
+            )
+            reply = await future
+        finally:
+            self._open.pop(request_id, None)
+        if reply.error is not None:
+            raise StepFailed(f"step {name!r}: {reply.error}")
+        return reply
+
+    def _encode(self, name: str, result: object) -> bytes:
+        try:
+            data, buffers = encode_value(result, self._max_value_bytes)
+        except NotPlainData as error:
+            raise NotPlainData(
+                f"step {name!r} has run, but its result cannot be recorded: {error}; return plain data"
+            ) from None
+        return msgspec.msgpack.encode((data, b"".join(buffers)))
+
+
+def _decode(recorded: bytes) -> Any:
+    data, buffers = msgspec.msgpack.decode(recorded, type=tuple[bytes, bytes])
+    return decode_value(data, buffers)
+
+
+async def _call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = call_user_code(function, *args, **kwargs)
+    return await result if hasattr(result, "__await__") else result
+
+
+def _set_if_open(future: asyncio.Future[StepReplyMessage], reply: StepReplyMessage) -> None:
+    if not future.done():
+        future.set_result(reply)

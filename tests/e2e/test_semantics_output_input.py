@@ -61,6 +61,49 @@ async def test_O1_all_that_is_written_arrives_in_order_before_the_result(way):
     assert result.stderr == "".join(text for stream, text in joined(seen) if stream == "stderr")
 
 
+PIECES = """
+import os, sys
+for _ in range(3):  # the first pieces of a cell go another way than those behind them
+    print("a", end="")
+    os.write(1, b"b")
+    print("c", end="")
+    os.system("printf d")
+    sys.stdout.write("e\\nf")
+    sys.stdout.buffer.write(b"g")
+    os.write(1, b"h")
+    print()
+"""
+
+
+async def test_O1_pieces_of_lines_keep_their_order_too(way):
+    result = await way.run(PIECES, check=True, any_mode=True)
+    assert result.stdout == "abcde\nfgh\n" * 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sys.stdout.reconfigure(encoding='latin-1', errors='replace', write_through=True)",
+        "sys.stdout = open(1, 'w', closefd=False, buffering=1)",
+        "import io; sys.stdout = io.TextIOWrapper(sys.stdout.buffer, write_through=True)",
+    ],
+)
+async def test_O1_a_stream_that_the_cell_has_changed_keeps_the_order(session, change):
+    await session.run("import os, sys; old = sys.stdout", check=True)
+    code = f"print('one'); {change}; print('two'); os.write(1, b'three\\n'); print('four', flush=True)"
+    try:
+        assert (await session.run(code, check=True)).stdout == "one\ntwo\nthree\nfour\n"
+    finally:
+        await session.run("sys.stdout = old; old.reconfigure(encoding='utf-8', errors='backslashreplace')")
+
+
+async def test_a_closed_stdout_says_so_and_the_next_cell_can_go_on():
+    async with stateroom.Session() as session:
+        result = await session.run("import sys; sys.stdout.close(); print('lost')")
+        assert (result.error.type, result.error.message) == ("ValueError", "I/O operation on closed file.")
+        assert (await session.run("6 * 7")).value == 42
+
+
 async def test_O1_what_a_process_writes_that_outlives_its_cell_arrives(session):
     late = asyncio.Queue()
     session.on_late_output = late.put_nowait

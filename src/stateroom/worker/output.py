@@ -1,28 +1,28 @@
 """All that cells write, as Python streams or straight to descriptors 1 and 2, in one order.
 
-Python streams hand bytes to :class:`Output`, which sends the first at once and gathers what
+Python streams hand text or bytes to :class:`Output`, which sends the first at once and gathers what
 comes close behind it. Descriptors 1 and 2 are pipes whose other ends are held here. Before any
-Python write is taken, one ``poll`` says whether a pipe has something older; before a result, both
-are drained. So nothing overtakes anything, without a sleep or a sentinel.
+Python write is taken, one system call says whether a pipe has something older; before a result,
+both are drained. So nothing overtakes anything, without a sleep or a sentinel. One thing is not
+looked for: what comes between a text and the line feed behind it, which ``print`` writes apart.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import select
-import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from ..protocol.messages import OutputMessage, Stream
-from .origin import current_origin
+from .interrupts import Interrupts
+from .origin import current_origin, origin_of_cell
 from .outbox import Outbox
 from .output_limit import OutputLimit, whole_characters
+from .text_stream import BATCH_PARTS, NOBODY, TextStream
 
-__all__ = ["Output", "TextStream", "flush_streams"]
+__all__ = ["Output"]
 
 BATCH_BYTES = 1 << 16
 BATCH_INTERVAL_S = 0.002
@@ -33,35 +33,42 @@ PIPE_READ_BYTES = 1 << 16
 class Output:
     """Takes output from every source, tags it with its execution, and sends it in order."""
 
-    def __init__(self, outbox: Outbox, pipes: dict[int, Stream], limit: OutputLimit) -> None:
+    def __init__(
+        self, outbox: Outbox, pipes: dict[int, Stream], limit: OutputLimit, interrupts: Interrupts
+    ) -> None:
         self.running: str | None = None
         """The execution to which output of unknown origin belongs."""
         self.flush_at: float | None = None
         """When the gathered batch is due, on the monotonic clock."""
         self.arm: Callable[[], None] = lambda: None
         """Called when a batch begins to wait, from the thread that writes."""
-        self.safe_point: Callable[[], None] = lambda: None
-        """Called when something was written, before user code goes on."""
+        self.interrupts = interrupts
         self._outbox = outbox
         self._limit = limit
         self.pipes = dict(pipes)
         """Descriptors to read, with their streams; less those that user code has closed."""
         self.all_pipes = tuple(pipes)
-        self._poll = select.poll()
+        self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
         for fd in pipes:
             os.set_blocking(fd, False)
             self._poll.register(fd, select.POLLIN)
+        self.pipes_have_more = self._poll.poll
+        """``pipes_have_more(0)`` says so at once."""
         self._tails = dict.fromkeys(pipes, b"")
         # Reentrant: a finalizer or a signal handler of the user's may print inside of a print.
         self._lock = threading.RLock()
-        self._parts: list[bytes] = []
+        self.parts: list[str | bytes] = []
+        """The batch. Anybody may append; who takes them out again holds the lock."""
+        self.in_line = False
+        """Whether the last part was text that leaves its line open."""
         self._size = 0
         self._source: tuple[Stream, str | None] = ("stdout", None)
         self._sent_at = 0.0
         self._forked = False
+        self.streams: dict[Stream, TextStream] = {}
 
     def __repr__(self) -> str:
-        return f"<Output running={self.running} gathered_bytes={self._size}>"
+        return f"<Output running={self.running} parts={len(self.parts)}>"
 
     def begin(self, execution_id: str) -> None:
         """A new cell, which has all of the limit to itself."""
@@ -73,35 +80,37 @@ class Output:
         self.running = None
         return self._limit.notes()
 
-    def stream(self, name: Stream) -> io.TextIOWrapper:
-        """A text stream like the interpreter's own on a terminal: passes on what ends a line."""
-        text = TextStream(
-            _ByteStream(self, name), encoding="utf-8", errors="backslashreplace", line_buffering=True
-        )
-        text.output = self
-        text.mode = "w"  # type: ignore[misc]
-        return text
+    def stream(self, name: Stream) -> TextStream:
+        """A text stream that writes here."""
+        stream = self.streams[name] = TextStream(self, name)
+        return stream
 
-    def write(self, stream: Stream, data: bytes) -> None:
-        """Take what user code wrote to one of the Python streams."""
+    def write(self, stream: Stream, part: str | bytes) -> None:
+        """Take what user code wrote to one of the Python streams; text waits for the end of its line."""
         if self._forked:
-            _write_all(1 if stream == "stdout" else 2, data)
+            _write_all(1 if stream == "stdout" else 2, _encode([part]))
             return
         with self._lock:
-            if self._poll.poll(0):
+            if self.pipes_have_more(0):
                 self._drain_pipes()
             source = (stream, current_origin() or self.running)
             if source != self._source:
                 self._flush()
                 self._source = source
-            self._parts.append(data)
-            self._size += len(data)
-            now = time.monotonic()
-            if self._size >= BATCH_BYTES or now - self._sent_at >= BATCH_INTERVAL_S:
-                self._flush(now)
-            elif self.flush_at is None:
-                self.flush_at = self._sent_at + BATCH_INTERVAL_S
-                self.arm()
+            self._admit(*source)
+            self.parts.append(part)
+            self._size += len(part)
+            self.in_line = isinstance(part, str) and not part.endswith("\n")
+            if not self.in_line or self._size >= BATCH_BYTES or "\n" in part or "\r" in part:
+                self._pass_on()
+
+    def line_ended(self) -> None:
+        """A line has come into the batch by the short way of :class:`TextStream`."""
+        with self._lock:
+            if len(self.parts) >= BATCH_PARTS:
+                self._flush()
+            else:
+                self._pass_on()
 
     def flush(self) -> None:
         """Send what was gathered, without waiting for more."""
@@ -111,7 +120,7 @@ class Output:
     def drain(self) -> None:
         """Send all that has been written so far, by anybody."""
         with self._lock:
-            if self._poll.poll(0):
+            if self.pipes_have_more(0):
                 self._drain_pipes()
             self._flush(keep_batching=False)
 
@@ -131,13 +140,33 @@ class Output:
         """In a forked child: write to the descriptors, which the parent's worker reads."""
         self._forked = True
         self._lock = threading.RLock()
+        for stream in self.streams.values():
+            stream.admits = NOBODY
+
+    def _pass_on(self) -> None:
+        """Send the batch if it is due, or see to it that somebody will."""
+        now = time.monotonic()
+        if self._size >= BATCH_BYTES or now - self._sent_at >= BATCH_INTERVAL_S:
+            self._flush(now)
+        elif self.flush_at is None:
+            self.flush_at = self._sent_at + BATCH_INTERVAL_S
+            self.arm()
+
+    def _admit(self, stream: Stream, origin: str | None) -> None:
+        """Text of this stream and origin may go into the batch by the short way."""
+        mine = origin_of_cell.get()
+        for name, text_stream in self.streams.items():
+            may = name == stream and text_stream.is_plain and mine is not None and mine == origin
+            text_stream.admits = mine if may else NOBODY
 
     def _flush(self, now: float | None = None, *, keep_batching: bool = True) -> None:
-        parts, self._parts = self._parts, []
-        size, self._size = self._size, 0
+        count = len(self.parts)
         self.flush_at = None
-        if size:
-            self._send(*self._source, parts[0] if len(parts) == 1 else b"".join(parts))
+        if count:
+            parts = self.parts[:count]
+            del self.parts[:count]  # what another thread appends meanwhile stays
+            self._size = 0
+            self._send(*self._source, _encode(parts))
             self._sent_at = now or time.monotonic()
         if not keep_batching:
             self._sent_at = 0.0
@@ -181,60 +210,12 @@ class Output:
                     self._send(stream, self.running, data[:size])
 
 
-class TextStream(io.TextIOWrapper):
-    """``sys.stdout`` or ``sys.stderr``.
-
-    At the end of a line only the buffer below is flushed, so ``flush`` is what user code calls itself,
-    and means now.
-    """
-
-    output: Output
-
-    def flush(self) -> None:
-        super().flush()
-        self.output.flush()
-
-    def end_line(self) -> None:
-        """Pass on what has not ended its line, to be sent with the rest."""
-        super().flush()
-
-
-class _ByteStream(io.BufferedIOBase):
-    """The binary side of ``sys.stdout``: no buffer of its own, everything goes on at once."""
-
-    def __init__(self, output: Output, name: Stream) -> None:
-        self._output = output
-        self._stream = name
-        self.name = f"<{name}>"
-        self.mode = "wb"
-
-    def __repr__(self) -> str:
-        return f"<_ByteStream {self._stream}>"
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        if not isinstance(data, bytes):
-            data = bytes(data)
-        self._output.write(self._stream, data)
-        self._output.safe_point()
-        return len(data)
-
-    def fileno(self) -> int:
-        return 1 if self._stream == "stdout" else 2
-
-
-def flush_streams() -> None:
-    """Pass on what the cell wrote without an end of line, to whatever its streams are now."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if isinstance(stream, TextStream):
-                stream.end_line()
-            else:
-                stream.flush()
-        except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
-            pass
+def _encode(parts: list[str | bytes]) -> bytes:
+    try:
+        text = "".join(parts)  # type: ignore[arg-type]
+    except TypeError:
+        return b"".join([_encode([part]) if isinstance(part, str) else part for part in parts])
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _write_all(fd: int, data: bytes) -> None:

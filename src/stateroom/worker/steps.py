@@ -32,7 +32,7 @@ async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs:
     Raises :class:`NotPlainData` for a result that cannot be recorded, :class:`StepFailed` if the
     session cannot record it.
     """
-    if not isinstance(name, str) or not name:
+    if type(name) is not str or not name:
         raise TypeError(f"a step needs a name, a string that is not empty, not {name!r}")
     if not callable(function):
         raise TypeError(f"step {name!r} needs a function to call, not a {type(function).__name__}")

@@ -51,12 +51,13 @@ from .lag_watch import LagWatch
 from .loop_errors import LoopErrors
 from .origin import follow_threads
 from .outbox import Outbox
-from .output import Output, flush_streams
+from .output import Output
 from .output_limit import OutputLimit
 from .publisher import Publisher
 from .receiver import Receiver
 from .replies import busy, failure, shortened
 from .steps import StepBroker
+from .text_stream import flush_streams
 from .time_limit import TimeLimit
 from .user_code import call_user_code
 from .user_display import display
@@ -100,21 +101,6 @@ class SubprocessWorker:
         self.outbox = Outbox(
             endpoints.sock, FrameWriter(settings.max_frame_bytes), max_bytes=settings.max_outbox_bytes
         )
-        limit = OutputLimit(settings.engine.max_output_bytes, settings.engine.max_output_lines)
-        self.output = Output(self.outbox, endpoints.pipes, limit)
-        self.receiver = Receiver(endpoints.sock, reader, handle=self.handle, on_end=self._transport_ended)
-        self.input = InputBroker(
-            self.outbox.send,
-            self._flush_output,
-            listen=self.receiver.read_in_io_thread,
-            timeout_s=settings.input_timeout_s,
-        )
-        self.publisher = Publisher(self.outbox, self._flush_output, settings.engine)
-        self.steps = StepBroker(
-            self.outbox.send,
-            listen=self.receiver.read_in_io_thread,
-            max_value_bytes=settings.engine.max_value_bytes,
-        )
         self.limit = TimeLimit(settings.engine.repr_timeout_s, self._wake_io)
         self.interrupts = Interrupts(
             endpoints.page,
@@ -129,7 +115,22 @@ class SubprocessWorker:
                 Handover.wait_elsewhere,
             ],
         )
-        self.output.safe_point = self.publisher.safe_point = self.interrupts.safe_point
+        limit = OutputLimit(settings.engine.max_output_bytes, settings.engine.max_output_lines)
+        self.output = Output(self.outbox, endpoints.pipes, limit, self.interrupts)
+        self.receiver = Receiver(endpoints.sock, reader, handle=self.handle, on_end=self._transport_ended)
+        self.input = InputBroker(
+            self.outbox.send,
+            self._flush_output,
+            listen=self.receiver.read_in_io_thread,
+            timeout_s=settings.input_timeout_s,
+        )
+        self.publisher = Publisher(self.outbox, self._flush_output, settings.engine)
+        self.steps = StepBroker(
+            self.outbox.send,
+            listen=self.receiver.read_in_io_thread,
+            max_value_bytes=settings.engine.max_value_bytes,
+        )
+        self.publisher.safe_point = self.interrupts.safe_point
         self.loop_errors = LoopErrors(self.loop)
         self.handover = Handover(
             self.loop, on_loop_exit=self.loop_errors.left_loop, prepare_thread=Interrupts.block_here

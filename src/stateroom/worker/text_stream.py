@@ -1,0 +1,131 @@
+"""``sys.stdout`` and ``sys.stderr`` of a worker."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.messages import Stream
+from .origin import origin_of_cell
+
+if TYPE_CHECKING:
+    from .output import Output
+
+__all__ = ["BATCH_PARTS", "NOBODY", "TextStream", "flush_streams"]
+
+NOBODY: object = object()
+"""The origin of no text at all."""
+BATCH_PARTS = 1 << 12
+"""So many texts are sent without waiting for more."""
+LONG_TEXT = 1024
+"""From so many characters on, a text costs more than the way it takes."""
+
+
+class TextStream(io.TextIOWrapper):
+    """A text stream like the interpreter's own on a terminal: what ends a line is passed on.
+
+    ``print`` calls ``write`` twice for each line, so there is a short way for what is most common: a
+    short text of the cell whose batch is being gathered. As long as the stream is as it was made, text
+    goes into the batch as text; after ``reconfigure`` it takes the way of any text stream.
+    """
+
+    def __init__(self, output: Output, name: Stream) -> None:
+        super().__init__(
+            _ByteStream(output, name), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        self.mode = "w"  # type: ignore[misc]
+        self.stream = name
+        self.is_plain = True
+        """Whether it is open and as it was made."""
+        self.admits: object = NOBODY
+        """Whose text may take the short way: the batch's, while it is of this stream."""
+        self._output = output
+
+    def write(self, text: str, /) -> int:
+        output = self._output
+        if origin_of_cell.get() is not self.admits or type(text) is not str:
+            return self._write_slowly(text)
+        if text == "\n" and output.in_line:  # the end of what print was given
+            output.in_line = False
+            output.parts.append(text)
+            if output.flush_at is None or len(output.parts) >= BATCH_PARTS:
+                output.line_ended()
+            return 1
+        count = len(text)
+        if count > LONG_TEXT or output.pipes_have_more(0):
+            return self._write_slowly(text)
+        output.parts.append(text)
+        output.in_line = not text.endswith("\n")
+        if "\n" in text or "\r" in text or len(output.parts) >= BATCH_PARTS:
+            output.line_ended()
+        if output.interrupts.missed:
+            output.interrupts.safe_point()
+        return count
+
+    def _write_slowly(self, text: str) -> int:
+        """Any text, from anybody; raises what a text stream raises."""
+        if self.is_plain and isinstance(text, str):
+            self._output.write(self.stream, str(text))
+            self._output.interrupts.safe_point()
+            return len(text)
+        count = super().write(text)
+        super().flush()
+        return count
+
+    def flush(self) -> None:
+        """Everything so far, now."""
+        super().flush()
+        self._output.flush()
+
+    def reconfigure(self, **settings: Any) -> None:
+        super().reconfigure(**settings)
+        self._be_ordinary()
+
+    def close(self) -> None:
+        self._be_ordinary()
+        super().close()
+
+    def detach(self) -> Any:
+        self._be_ordinary()
+        return super().detach()
+
+    def _be_ordinary(self) -> None:
+        self.is_plain = False
+        self.admits = NOBODY
+
+
+class _ByteStream(io.BufferedIOBase):
+    """The binary side of ``sys.stdout``: no buffer of its own, everything goes on at once."""
+
+    def __init__(self, output: Output, name: Stream) -> None:
+        self._output = output
+        self._stream = name
+        self.name = f"<{name}>"
+        self.mode = "wb"
+
+    def __repr__(self) -> str:
+        return f"<_ByteStream {self._stream}>"
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if not isinstance(data, bytes):
+            data = bytes(data)
+        self._output.write(self._stream, data)
+        self._output.interrupts.safe_point()
+        return len(data)
+
+    def fileno(self) -> int:
+        return 1 if self._stream == "stdout" else 2
+
+
+def flush_streams() -> None:
+    """Pass on what the cell wrote to streams of its own; ours hold nothing back."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if not isinstance(stream, TextStream):
+                stream.flush()
+        except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
+            pass

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import signal
 import sys
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -141,6 +142,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, unless there is nothing to measure with."""
     options = parse_arguments()
+    # A shell's background job ignores SIGINT, and so would all that is run here: tests would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = importlib.util.find_spec("test")
     suite = Path(found.origin).parent if found and found.origin else None
     if suite is None or not (suite / "test_grammar.py").exists():

@@ -32,8 +32,8 @@ async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs:
     Raises :class:`NotPlainData` for a result that cannot be recorded, :class:`StepFailed` if the
     session cannot record it.
     """
-    if type(name) is not str or not name:
-        raise TypeError(f"a step needs a name, a string that is not empty, not {name!r}")
+    if type(name) is not str or not name or not name.isprintable():
+        raise TypeError(f"a step needs a name of printable text, not {name!r}")
     if not callable(function):
         raise TypeError(f"step {name!r} needs a function to call, not a {type(function).__name__}")
     if _broker is None:

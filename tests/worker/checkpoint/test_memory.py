@@ -53,7 +53,7 @@ def test_writing_and_reading(main, new_main, tmp_path, peak, expression, check):
 
 def test_looking_for_what_cannot_be_saved_copies_nothing_either(main, peak):
     main.namespace.update(size=ARRAY_BYTES, np=np)
-    main.run("import threading\nbad = [threading.Lock()]\nlarge = np.ones(size // 8)\nalso = [large]")
+    main.run("bad = [(x for x in ())]\nlarge = np.ones(size // 8)\nalso = [large]")
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
     from stateroom.worker.checkpoint import write_checkpoint

@@ -17,6 +17,8 @@ UNSAVABLE = """
 import socket, sqlite3, subprocess, sys, threading, concurrent.futures
 lock = threading.Lock()
 generator = (i for i in [1])
+process = subprocess.Popen(["true"])
+process.wait()
 file = open(__file__)
 binary = open(__file__, "rb")
 sock = socket.socket()
@@ -26,13 +28,13 @@ executor = concurrent.futures.ThreadPoolExecutor()
 frame = sys._getframe()
 async def coroutine_function(): pass
 coroutine = coroutine_function()
-nested = {"config": [1, {"lock": lock}]}
+nested = {"config": [1, {"generator": generator}]}
 class Holder:
-    def __init__(self): self.lock = lock
+    def __init__(self): self.lock = threading.Lock(); self.lock.acquire()
 holder = Holder()
 def close(): return lock
 def make():
-    inner = lock
+    inner = process
     def closure(): return inner
     return closure
 closure = make()
@@ -41,6 +43,7 @@ closure = make()
 REASONS = {
     "lock": "a lock",
     "generator": "a generator: its state cannot be saved",
+    "process": "a process",
     "file": "an open file: open it again after the restore",
     "binary": "an open file: open it again after the restore",
     "sock": "a socket: open it again after the restore",
@@ -49,9 +52,9 @@ REASONS = {
     "executor": "an executor: its workers belong to this process",
     "frame": "a frame of running code",
     "coroutine": "a coroutine: its state cannot be saved",
-    "nested": "its ['config'][1]['lock']: a lock",
+    "nested": "its ['config'][1]['generator']: a generator: its state cannot be saved",
     "holder": "its .lock: a lock",
-    "closure": "its .<closure>.inner: a lock",
+    "closure": "its .<closure>.inner: a process",
 }
 
 
@@ -69,6 +72,43 @@ def test_K2_what_cannot_be_saved_is_named_with_the_reason(main, new_main):
     assert report.failed == {}
     assert other.get("kept") == [1, 2]
     assert other.get("Holder.__name__, close.__name__") == ("Holder", "close")
+
+
+HELD = """
+import queue, threading
+class Cache:
+    lock = threading.Lock()
+    def __init__(self):
+        self.own, self.same, self.again = threading.Lock(), Cache.lock, threading.RLock()
+        self.ready = threading.Event(); self.ready.set()
+        self.changed = threading.Condition(self.own)
+cache = Cache()
+jobs = queue.Queue(); jobs.put("one")
+"""
+
+
+def test_a_lock_that_nobody_holds_comes_back_as_a_new_one(main, new_main):
+    main.run(HELD)
+    blob = main.save()
+    assert main.checkpoint.header.skipped == {}
+    other = new_main()
+    other.restore(blob)
+    assert other.get("jobs.get_nowait(), cache.ready.is_set()") == ("one", True)
+    assert other.get("cache.same is Cache.lock, cache.same is cache.own") == (True, False)
+    assert other.get("cache.own.acquire(blocking=False), cache.changed.acquire(blocking=False)") == (
+        True,
+        False,
+    )
+    assert other.get("cache.again.acquire(), cache.again.acquire()") == (True, True)
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_a_lock_that_somebody_holds_is_left_out_with_what_holds_it(main, kind):
+    main.run(
+        f"import threading\nclass Box: pass\nbox = Box(); box.lock = threading.{kind}(); box.lock.acquire()"
+    )
+    main.save()
+    assert main.checkpoint.header.skipped == {"box": "its .lock: a lock"}
 
 
 async def test_K2_a_running_task(main):
@@ -146,8 +186,7 @@ class Counted:
         calls.append(1)
         return Counted, ()
 counted = Counted()
-import threading
-for i in range(50): globals()[f"bad{i}"] = [threading.Lock()]
+for i in range(50): globals()[f"bad{i}"] = [(x for x in ())]
 """)
     main.save()
     assert len(main.checkpoint.header.skipped) == 50

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
 import marshal
 import sys
+import threading
+from _thread import LockType
+from _thread import RLock as RLockType
 from pickle import PickleBuffer
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NewType
@@ -16,7 +18,7 @@ from cloudpickle.cloudpickle import _should_pickle_by_reference
 from ...engine.sources import SourceCache
 from . import rebuild
 from .live import LiveObjects
-from .reasons import Unpicklable
+from .reasons import Unpicklable, refusal
 from .sources import KeptSources
 from .stream import Stream
 
@@ -33,7 +35,8 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     - the globals of a function are the namespace itself, or the dict of the module it is from;
     - functions that close over the same variable still share it;
     - a class is new when it is loaded, even where the old one still exists;
-    - open files are refused, where cloudpickle saves their text;
+    - open files are refused, where cloudpickle saves their text, and so is what belongs to this process;
+    - a lock that nobody holds becomes a new lock;
     - a ``memoryview`` stays one.
     """
 
@@ -47,6 +50,8 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         """What was reduced last: if pickling fails, the object that it failed at."""
         self._check_limits = sink.check_limits
         self._filled_by_function: set[int] = set()
+        self._allowed: dict[int, type] = {}
+        """Types that may be tried, by their ids: the metaclass may be the user's, and so may its hash."""
 
     def reducer_override(self, obj: Any) -> Any:
         """How to save ``obj``; called for all but instances of the plainest built-in types."""
@@ -58,6 +63,10 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduce(self, obj)
         if issubclass(kind, type):
             return self._reduce_class(obj)
+        if id(kind) not in self._allowed:
+            if refusal(obj) is not None:
+                raise Unpicklable(obj)
+            self._allowed[id(kind)] = kind
         return NotImplemented
 
     def _reduce_function(self, function: FunctionType) -> Any:
@@ -84,8 +93,13 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_code(self, code: CodeType) -> Any:
         return rebuild.load_code, (marshal.dumps(self.sources.rename(code)),)
 
-    def _refuse(self, obj: Any) -> Any:
-        raise Unpicklable(obj)
+    def _reduce_lock(self, lock: Any) -> Any:
+        """All that there is to know of a lock, if nobody holds it, is that."""
+        held_here = isinstance(lock, RLockType) and lock._is_owned()  # type: ignore[attr-defined]
+        if held_here or not lock.acquire(blocking=False):
+            raise Unpicklable(lock)
+        lock.release()
+        return (threading.RLock if isinstance(lock, RLockType) else threading.Lock), ()
 
     def _reduce_cached(self, function: Any) -> Any:
         """A function behind ``lru_cache``; by itself it would be saved as the name of a global."""
@@ -138,11 +152,12 @@ _REDUCERS: dict[type, Any] = {
     functools._lru_cache_wrapper: NamespacePickler._reduce_cached,
     functools.cached_property: NamespacePickler._reduce_cached_property,
     NewType: NamespacePickler._reduce_new_type,
-    io.TextIOWrapper: NamespacePickler._refuse,
     FunctionType: NamespacePickler._reduce_function,
     CellType: NamespacePickler._reduce_cell,
     CodeType: NamespacePickler._reduce_code,
     memoryview: NamespacePickler._reduce_view,
+    LockType: NamespacePickler._reduce_lock,
+    RLockType: NamespacePickler._reduce_lock,
     BuiltinFunctionType: NamespacePickler._reduce_builtin,
     ModuleType: NamespacePickler._reduce_module,
 }

@@ -58,7 +58,7 @@ def _name_of(kind: type) -> str:
 
 def refusal(obj: Any) -> str | None:
     """Why ``obj`` itself, by its type, is never saved; None if it may be tried."""
-    kinds = [_name_of(kind) for kind in type(obj).__mro__[:-1]]
+    kinds = [_name_of(base) for base in type(obj).__mro__[:-1]]
     if "_io.StringIO" in kinds or "_io.BytesIO" in kinds:
         return None
     return next((_REASONS[kind] for kind in kinds if kind in _REASONS), None)

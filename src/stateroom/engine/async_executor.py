@@ -23,7 +23,6 @@ from .cache import ASTCache, CodeCache
 from .compiler import CompiledCell, Compiler, ExecutionMode
 from .coordinator import EventLoopCoordinator
 from .coroutines import CoroutineManager
-from .hoisting import Hoister
 from .namespace import NamespaceManager
 from .segments import Segment, split
 from .sources import SourceCache
@@ -205,10 +204,15 @@ class AsyncExecutor:
 
     def _fallback(self) -> fallback.FallbackTransformer:
         config = self.config
+        hoister = None
+        if config.enable_symtable_hoisting:
+            from .hoisting import Hoister
+
+            hoister = Hoister(self.namespace)
         return fallback.FallbackTransformer(
             config.enable_def_await_rewrite,
             config.enable_async_lambda_helper,
-            Hoister(self.namespace) if config.enable_symtable_hoisting else None,
+            hoister,
             ASTCache(config.ast_cache_size),
         )
 

@@ -11,7 +11,6 @@ import mmap
 import os
 import struct
 import sys
-import tempfile
 
 __all__ = ["CANCEL_SIGNAL_NAME", "CancelPage"]
 
@@ -34,6 +33,8 @@ class CancelPage:
         if sys.platform == "linux":
             fd = os.memfd_create("stateroom-cancel")
         else:
+            import tempfile
+
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
         os.ftruncate(fd, mmap.PAGESIZE)

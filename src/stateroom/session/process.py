@@ -137,7 +137,7 @@ class WorkerProcess:
         with Plumbing.lay() as plumbing:
             popen = popen_python(
                 config,
-                ["stateroom.worker", *map(str, plumbing.inherited)],
+                ["stateroom.worker.__main__", *map(str, plumbing.inherited)],
                 pass_fds=plumbing.inherited,
                 stdout=plumbing.stdout,
                 stderr=plumbing.stderr,
@@ -193,10 +193,13 @@ async def spawn(config: SessionConfig) -> WorkerProcess:
 
 _BOOT = (
     "import sys\nif not sys.flags.safe_path: del sys.path[0]\n"
-    "import linecache, runpy\nlinecache.clearcache()\ndel sys.argv[0]\nrunpy._run_module_as_main(sys.argv[0])"
+    "import importlib, linecache\nlinecache.clearcache()\n"
+    "importlib.import_module('stateroom.worker.lazy_modules').import_asyncio()\n"
+    "importlib.import_module(sys.argv[1]).main(sys.argv[2:])"
 )
 """What ``-P -m`` does (no module in the working folder may replace one of the worker's), but without
-``sys.flags.safe_path``, which user code and the Python processes that it starts would inherit."""
+``sys.flags.safe_path``, which user code and the Python processes that it starts would inherit, and
+without ``runpy``, which takes its time to load."""
 
 
 def popen_python(

@@ -111,6 +111,45 @@ def test_a_lock_that_somebody_holds_is_left_out_with_what_holds_it(main, kind):
     assert main.checkpoint.header.skipped == {"box": "its .lock: a lock"}
 
 
+LOADED = """
+import concurrent.futures, threading
+class Base:
+    def name(self): return "base"
+class Client(Base):
+    executor = concurrent.futures.ThreadPoolExecutor()
+    before = (1, [threading.current_thread()])
+    limit = 5
+    @classmethod
+    def make(cls): return cls()
+    @property
+    def two(self): return 2
+    def name(self): return "client of " + super().name()
+class Other:
+    lines = (line for line in ())
+    client = Client()
+client = Client()
+client.size = 3
+"""
+
+
+def test_K2_a_class_is_saved_without_the_members_that_cannot_be(main, new_main):
+    main.run(LOADED)
+    blob = main.save()
+    reasons = {
+        "Client.executor": "an executor: its workers belong to this process",
+        "Client.before": "its [1][0]: a thread",
+        "Other.lines": "a generator: its state cannot be saved",
+    }
+    assert main.checkpoint.header.skipped == reasons
+    other = new_main()
+    assert other.restore(blob).skipped == reasons
+    assert other.get(
+        "client.size, client.limit, client.two, client.name(), type(client.make()) is Client"
+    ) == ((3, 5, 2, "client of base", True))
+    assert other.get("[hasattr(Client, name) for name in ('executor', 'before')]") == [False, False]
+    assert other.get("type(Other.client) is Client")
+
+
 async def test_K2_a_running_task(main):
     task = asyncio.create_task(asyncio.sleep(60))
     main.namespace.update(task=task, loop=asyncio.get_running_loop(), x=1)

@@ -8,8 +8,9 @@ import sys
 import threading
 from _thread import LockType
 from _thread import RLock as RLockType
+from collections.abc import Mapping
 from pickle import PickleBuffer
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NewType
 
 import cloudpickle
@@ -40,12 +41,19 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     - a ``memoryview`` stays one.
     """
 
-    def __init__(self, sink: Stream, live: LiveObjects, sources: SourceCache | None = None) -> None:
+    def __init__(
+        self,
+        sink: Stream,
+        live: LiveObjects,
+        sources: SourceCache | None = None,
+        left_out: Mapping[int, frozenset[str]] = MappingProxyType({}),
+    ) -> None:
         super().__init__(sink, protocol=5, buffer_callback=sink.take_buffer)
         self.memo = live.pickler_memo()
         self.modules: set[str] = set()
         """Top-level names of the modules that the pickles refer to."""
         self.sources = KeptSources(sources)
+        self._left_out = left_out
         self.last: Any = None
         """What was reduced last: if pickling fails, the object that it failed at."""
         self._check_limits = sink.check_limits
@@ -64,7 +72,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if issubclass(kind, type):
             return self._reduce_class(obj)
         if id(kind) not in self._allowed:
-            if refusal(obj) is not None:
+            if kind.__module__ != "__main__" and refusal(obj) is not None:
                 raise Unpicklable(obj)
             self._allowed[id(kind)] = kind
         return NotImplemented
@@ -141,7 +149,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if cls.__module__ != "__main__":
             return reduction
         self.sources.keep_class(cls)
-        return _as_new(cls, reduction)
+        return _as_new(cls, reduction, self._left_out.get(id(cls), frozenset()))
 
     def _note_module(self, name: object) -> None:
         if isinstance(name, str):
@@ -205,14 +213,15 @@ def _slots(function: FunctionType) -> dict[str, Any]:
     return slots
 
 
-def _as_new(cls: type, reduction: Any) -> Any:
+def _as_new(cls: type, reduction: Any, left_out: frozenset[str]) -> Any:
     """What cloudpickle makes of a class, without the mark by which it finds an existing class again.
 
-    And with the qualified name, which cloudpickle leaves out.
+    And with the qualified name, which cloudpickle leaves out; and without the members ``left_out``.
     """
     if not isinstance(reduction, tuple) or len(reduction) < 3:
         return reduction
     function, (*arguments, _mark, extra), (members, slots), *rest = reduction
+    members = {name: member for name, member in members.items() if name not in left_out}
     state = ({**members, "__qualname__": cls.__qualname__, **_annotations(cls)}, slots)
     return function, (*arguments, None, extra), state, *rest
 

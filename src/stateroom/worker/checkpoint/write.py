@@ -92,7 +92,7 @@ def write_checkpoint(
         name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=_rank(variables))
     }
     with _safe_recursion_limit():
-        way = _Way(alive, Limits(timeout_s, max_stream_bytes), sources)
+        way = _Way(alive, Limits(timeout_s, max_stream_bytes), sources, {})
         stream, entries = _pickle(values, way, skipped)
     imports = [_import_entry(name, module) for name, module in modules.items()]
     header = CheckpointHeader(
@@ -116,6 +116,11 @@ class _Way(NamedTuple):
     live: LiveObjects
     limits: Limits
     sources: SourceCache | None
+    left_out: dict[int, frozenset[str]]
+    """Members of the user's classes that are not saved, by the id of the class."""
+
+    def pickler(self, stream: Stream) -> NamespacePickler:
+        return NamespacePickler(stream, self.live, self.sources, self.left_out)
 
 
 class _Failed(Exception):
@@ -182,14 +187,20 @@ def _pickle(values: dict[str, Any], way: _Way, skipped: dict[str, str]) -> tuple
     """One stream of all values that can be pickled; the others go to ``skipped``.
 
     Mostly one pass. If a value fails, those behind it are tried by themselves, to find all that
-    fail in one go, and the rest is pickled together in a second pass.
+    fail in one go, and the rest is pickled together in a second pass. A class of the user's is not
+    given up for one of its members, since all its instances would go with it.
     """
     values = dict(values)
-    probed = False
+    relieved = probed = False
     while True:
         try:
             return _dump_all(values, way)
         except _Failed as failed:
+            if not relieved:
+                relieved = True
+                if members := _relieve_classes(values, way):
+                    skipped |= members
+                    continue
             bad = {failed.name: failed.reason}
             if not probed:
                 bad |= _probe(_behind(values, failed.name), way)
@@ -201,7 +212,7 @@ def _pickle(values: dict[str, Any], way: _Way, skipped: dict[str, str]) -> tuple
 def _dump_all(values: dict[str, Any], way: _Way) -> tuple[Stream, list[EntryInfo]]:
     stream = Stream(way.limits)
     stream.write(way.live.preamble())
-    pickler = NamespacePickler(stream, way.live, way.sources)
+    pickler = way.pickler(stream)
     entries = []
     for name, value in values.items():
         before = stream.size + stream.buffer_size
@@ -215,13 +226,42 @@ def _dump_all(values: dict[str, Any], way: _Way) -> tuple[Stream, list[EntryInfo
 
 def _probe(values: dict[str, Any], way: _Way) -> dict[str, str]:
     """Pickle each value by itself, to nowhere; those that fail, with the reason."""
-    bad = {}
+    return {name: reason for name, value in values.items() if (reason := _try(name, value, way)) is not None}
+
+
+def _try(name: str, value: Any, way: _Way) -> str | None:
+    """Pickle a value to nowhere; why it fails, if it does."""
+    stream = Stream(way.limits, keep=False)
+    try:
+        _dump_entry(way.pickler(stream), stream, name, value)
+    except _Failed as failed:
+        return failed.reason
+    return None
+
+
+def _relieve_classes(values: dict[str, Any], way: _Way) -> dict[str, str]:
+    """Leave out what of the user's classes cannot be saved; as ``Class.member``, with the reason."""
+    skipped: dict[str, str] = {}
     for name, value in values.items():
-        stream = Stream(way.limits, keep=False)
-        try:
-            _dump_entry(NamespacePickler(stream, way.live, way.sources), stream, name, value)
-        except _Failed as failed:
-            bad[failed.name] = failed.reason
+        if _is_users_class(value) and _try(name, value, way) is not None:
+            bad = _bad_members(value, way)
+            way.left_out[id(value)] = frozenset(bad)
+            skipped |= {f"{name}.{member}": reason for member, reason in bad.items()}
+    return skipped
+
+
+def _is_users_class(value: Any) -> bool:
+    return issubclass(type(value), type) and value.__module__ == "__main__"
+
+
+def _bad_members(cls: type, way: _Way) -> dict[str, str]:
+    """Each by itself, in a class without the others: a method that calls ``super()`` holds its class."""
+    members = {name: member for name, member in vars(cls).items() if type(name) is str}
+    bad = {}
+    for name, member in members.items():
+        way.left_out[id(cls)] = frozenset(members.keys() - {name})
+        if (reason := _try(name, member, way)) is not None:
+            bad[name] = reason
     return bad
 
 

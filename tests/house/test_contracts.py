@@ -41,6 +41,12 @@ def test_contracts_are_kept():
             "stateroom.protocol is not allowed to import stateroom.engine",
         ),
         ("protocol", "import socket", "stateroom.protocol is not allowed to import socket"),
+        ("session", "import resonate", "stateroom.session is not allowed to import resonate"),
+        (
+            "integration",
+            "import stateroom.frontends",
+            "stateroom.integration is not allowed to import stateroom.frontends",
+        ),
         ("session", "import rich", "stateroom.session is not allowed to import rich"),
     ],
 )

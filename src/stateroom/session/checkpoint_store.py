@@ -17,6 +17,7 @@ import fcntl
 import mmap
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from ..protocol.checkpoint_format import CheckpointChecker, open_parts
 from ..protocol.framing import Buffer
 from .name_lock import NameLock
 
-__all__ = ["CheckpointFile", "CheckpointStore", "StoredCheckpoint", "StoredName"]
+__all__ = ["CheckpointFile", "CheckpointStore", "StoredCheckpoint", "StoredName", "safe_name", "sync_folder"]
 
 SUFFIX = ".checkpoint"
 TEMPORARY_SUFFIX = ".part"
@@ -118,6 +119,12 @@ class CheckpointStore:
             with contextlib.suppress(OSError):  # another process is writing a new one
                 self._folder(name).rmdir()
 
+    def drop(self, name: str) -> None:
+        """Leave nothing of ``name``, its locks included; only for names that no other store uses, or will."""
+        shutil.rmtree(self._folder(name), ignore_errors=True)
+        for kind in ("commit", "session"):
+            self._lock_path(name, kind).unlink(missing_ok=True)
+
     def lock(self, name: str) -> NameLock:
         """Own ``name`` until ``release()``, or the end of this process.
 
@@ -137,7 +144,7 @@ class CheckpointStore:
         with self._committing(name):
             generation = max(self.generations(name), default=0) + 1
             temporary.rename(self._file(name, generation))
-            _sync_folder(self._folder(name))
+            sync_folder(self._folder(name))
             self._clean(name, keep=self.keep)
         return generation
 
@@ -166,13 +173,13 @@ class CheckpointStore:
             return file
 
     def _folder(self, name: str) -> Path:
-        return self.path / _safe_name(name)
+        return self.path / safe_name(name)
 
     def _file(self, name: str, generation: int) -> Path:
         return self._folder(name) / f"{generation:010d}{SUFFIX}"
 
     def _lock_path(self, name: str, kind: str) -> Path:
-        return self.path / LOCKS / f"{_safe_name(name)}.{kind}"
+        return self.path / LOCKS / f"{safe_name(name)}.{kind}"
 
 
 class CheckpointFile:
@@ -209,11 +216,13 @@ class CheckpointFile:
         self._file.close()
         return generation
 
-    def abort(self) -> None:
-        """Drop it, unless it was committed."""
-        if not self._file.closed:
-            self._path.unlink(missing_ok=True)
-            self._file.close()
+    def abort(self) -> bool:
+        """Drop it, unless it was committed, or dropped before; whether there was something to drop."""
+        if self._file.closed:
+            return False
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+        return True
 
 
 class StoredCheckpoint:
@@ -239,7 +248,7 @@ class StoredCheckpoint:
             yield self.blob[start : start + chunk_bytes]
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """A file name for any text, one for one."""
     try:
         safe = quote(name, safe=" ")
@@ -262,7 +271,8 @@ def _is_abandoned(path: Path) -> bool:
     return True
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make renames in ``folder`` last."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -21,7 +22,10 @@ log = structlog.get_logger("stateroom.session")
 
 
 class InputDesk:
-    """Knows the open input requests of one session; each is answered once, or refused."""
+    """Knows the open input requests of one session; each is answered once, or refused.
+
+    A callback whose question needs no answer any more is cancelled.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class InputDesk:
         self._send = send
         self._run_beside = run_beside
         self._open: dict[str, Execution | None] = {}
+        self._asking: dict[str, asyncio.Task[Any] | None] = {}
 
     def __repr__(self) -> str:
         return f"<InputDesk open={sorted(self._open)}>"
@@ -59,8 +64,13 @@ class InputDesk:
     def forget(self) -> None:
         """The worker is gone: nobody waits for an answer any more."""
         self._open.clear()
+        for input_id in list(self._asking):
+            self._stop_asking(input_id)
 
     async def _ask(self, message: InputMessage, execution: Execution, on_input: InputCallback) -> None:
+        if self._open.get(message.input_id) is not execution:
+            return  # its cell was cancelled before this had its turn
+        self._asking[message.input_id] = asyncio.current_task()
         text: Any = None
         reason: str | None = None
         try:
@@ -79,6 +89,12 @@ class InputDesk:
 
     def _reply(self, input_id: str, text: str | None, reason: str | None) -> None:
         execution = self._open.pop(input_id)
+        self._stop_asking(input_id)
         if execution is not None and execution.state is ExecutionState.WAITING_INPUT:
             execution.advance(ExecutionEvent.INPUT_RESPONSE)
         self._send(InputResponseMessage(input_id=input_id, data=text, error=reason))
+
+    def _stop_asking(self, input_id: str) -> None:
+        task = self._asking.pop(input_id, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()

@@ -149,7 +149,7 @@ class Keeper:
         except OSError as error:
             raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
         finally:
-            file.abort()
+            self._abort(file)
         return checkpoint
 
     async def settled(self) -> None:
@@ -160,7 +160,12 @@ class Keeper:
     def drop(self, errand: Errand, file: CheckpointFile) -> None:
         """A checkpoint that was begun will not be made after all."""
         errand.done.cancel()
-        file.abort()
+        self._abort(file)
+
+    def _abort(self, file: CheckpointFile) -> None:
+        """Drop a file that was not committed, and a temporary one's name with it."""
+        if file.abort() and self._config.store is None:
+            self._store().drop(file.name)
 
     def _commit(self, file: CheckpointFile) -> Checkpoint:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
@@ -168,7 +173,7 @@ class Keeper:
         file.commit()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
         if self._config.store is None:
-            weakref.finalize(checkpoint, checkpoint.path.unlink, missing_ok=True)
+            weakref.finalize(checkpoint, store.drop, file.name)
         return checkpoint
 
     def restore(self, saved: Checkpoint, **how: bool) -> Errand:

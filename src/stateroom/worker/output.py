@@ -20,7 +20,7 @@ from .interrupts import Interrupts
 from .origin import current_origin, origin_of_cell
 from .outbox import Outbox
 from .output_limit import OutputLimit, whole_characters
-from .text_stream import BATCH_PARTS, NOBODY, TextStream
+from .text_stream import BATCH_PARTS, NOBODYS, Batch, TextStream
 
 __all__ = ["Output"]
 
@@ -57,18 +57,16 @@ class Output:
         self._tails = dict.fromkeys(pipes, b"")
         # Reentrant: a finalizer or a signal handler of the user's may print inside of a print.
         self._lock = threading.RLock()
-        self.parts: list[str | bytes] = []
-        """The batch. Anybody may append; who takes them out again holds the lock."""
         self.in_line = False
         """Whether the last part was text that leaves its line open."""
         self._size = 0
-        self._source: tuple[Stream, str | None] = ("stdout", None)
+        self._batch = Batch("stdout", None)
         self._sent_at = 0.0
         self._forked = False
         self.streams: dict[Stream, TextStream] = {}
 
     def __repr__(self) -> str:
-        return f"<Output running={self.running} parts={len(self.parts)}>"
+        return f"<Output running={self.running} {self._batch!r}>"
 
     def begin(self, execution_id: str) -> None:
         """A new cell, which has all of the limit to itself."""
@@ -93,21 +91,19 @@ class Output:
         with self._lock:
             if self.pipes_have_more(0):
                 self._drain_pipes()
-            source = (stream, current_origin() or self.running)
-            if source != self._source:
-                self._flush()
-                self._source = source
-            self._admit(*source)
-            self.parts.append(part)
+            self._gather(stream, current_origin() or self.running)
+            self._batch.parts.append(part)
             self._size += len(part)
             self.in_line = isinstance(part, str) and not part.endswith("\n")
             if not self.in_line or self._size >= BATCH_BYTES or "\n" in part or "\r" in part:
                 self._pass_on()
 
-    def line_ended(self) -> None:
-        """A line has come into the batch by the short way of :class:`TextStream`."""
+    def line_ended(self, batch: Batch) -> None:
+        """A line has come into this batch by the short way of :class:`TextStream`, perhaps too late."""
         with self._lock:
-            if len(self.parts) >= BATCH_PARTS:
+            if batch is not self._batch:
+                self._send_batch(batch)
+            elif len(batch.parts) >= BATCH_PARTS:
                 self._flush()
             else:
                 self._pass_on()
@@ -140,8 +136,7 @@ class Output:
         """In a forked child: write to the descriptors, which the parent's worker reads."""
         self._forked = True
         self._lock = threading.RLock()
-        for stream in self.streams.values():
-            stream.admits = NOBODY
+        self._admit_nothing()
 
     def _pass_on(self) -> None:
         """Send the batch if it is due, or see to it that somebody will."""
@@ -152,24 +147,37 @@ class Output:
             self.flush_at = self._sent_at + BATCH_INTERVAL_S
             self.arm()
 
-    def _admit(self, stream: Stream, origin: str | None) -> None:
-        """Text of this stream and origin may go into the batch by the short way."""
+    def _gather(self, stream: Stream, origin: str | None) -> None:
+        """The batch is of this stream and origin; such text may take the short way."""
+        if (stream, origin) != (self._batch.stream, self._batch.origin):
+            self._admit_nothing()
+            self._flush()
+            self._batch = Batch(stream, origin)
+        self._batch.origin = origin  # the very object, by which the short way knows its own
         mine = origin_of_cell.get()
         for name, text_stream in self.streams.items():
-            may = name == stream and text_stream.is_plain and mine is not None and mine == origin
-            text_stream.admits = mine if may else NOBODY
+            may = name == stream and text_stream.is_plain and mine is not None and mine is origin
+            text_stream.admits = self._batch if may else NOBODYS
+
+    def _admit_nothing(self) -> None:
+        """All text has to take the way that takes the lock."""
+        for text_stream in self.streams.values():
+            text_stream.admits = NOBODYS
 
     def _flush(self, now: float | None = None, *, keep_batching: bool = True) -> None:
-        count = len(self.parts)
         self.flush_at = None
-        if count:
-            parts = self.parts[:count]
-            del self.parts[:count]  # what another thread appends meanwhile stays
+        if self._batch.parts:
             self._size = 0
-            self._send(*self._source, _encode(parts))
+            self._send_batch(self._batch)
             self._sent_at = now or time.monotonic()
         if not keep_batching:
             self._sent_at = 0.0
+
+    def _send_batch(self, batch: Batch) -> None:
+        parts = batch.parts[:]
+        del batch.parts[: len(parts)]  # what another thread appends meanwhile stays
+        if parts:
+            self._send(batch.stream, batch.origin, _encode(parts))
 
     def _send(self, stream: Stream, origin: str | None, data: bytes) -> None:
         if origin is not None and origin == self.running:
@@ -189,7 +197,12 @@ class Output:
             view = view[size:]
 
     def _drain_pipes(self) -> None:
-        """Read both pipes until they are empty; what Python gathered before goes first."""
+        """Read both pipes until they are empty; what Python gathered before goes first.
+
+        Texts that are on the short way go into the batch even now. What their threads write to a pipe
+        comes after that, so all that is in the batch when a pipe has been read is older.
+        """
+        self._admit_nothing()
         self._flush()
         busy = True
         while busy:
@@ -207,6 +220,7 @@ class Output:
                 size = whole_characters(data)
                 self._tails[fd] = data[size:]
                 if size:
+                    self._flush()
                     self._send(stream, self.running, data[:size])
 
 

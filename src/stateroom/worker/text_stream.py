@@ -12,14 +12,33 @@ from .origin import origin_of_cell
 if TYPE_CHECKING:
     from .output import Output
 
-__all__ = ["BATCH_PARTS", "NOBODY", "TextStream", "flush_streams"]
+__all__ = ["BATCH_PARTS", "NOBODYS", "Batch", "TextStream", "flush_streams"]
 
-NOBODY: object = object()
-"""The origin of no text at all."""
 BATCH_PARTS = 1 << 12
 """So many texts are sent without waiting for more."""
 LONG_TEXT = 1024
 """From so many characters on, a text costs more than the way it takes."""
+
+
+class Batch:
+    """What was written to one stream by one execution, and not sent yet.
+
+    Anybody may append to ``parts``; who takes them out again holds the lock of :class:`Output`.
+    """
+
+    __slots__ = ("origin", "parts", "stream")
+
+    def __init__(self, stream: Stream, origin: Any) -> None:
+        self.stream = stream
+        self.origin = origin
+        self.parts: list[str | bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.stream} of {self.origin} parts={len(self.parts)}>"
+
+
+NOBODYS = Batch("stdout", object())
+"""The batch of no text at all."""
 
 
 class TextStream(io.TextIOWrapper):
@@ -28,6 +47,10 @@ class TextStream(io.TextIOWrapper):
     ``print`` calls ``write`` twice for each line, so there is a short way for what is most common: a
     short text of the cell whose batch is being gathered. As long as the stream is as it was made, text
     goes into the batch as text; after ``reconfigure`` it takes the way of any text stream.
+
+    The short way takes no lock, and another thread may come between at any line of it. So it asks
+    twice whether the batch is still the one: before the text goes in, so that no text comes behind
+    what was read from a pipe meanwhile; and after, for then the batch may have been sent without it.
     """
 
     def __init__(self, output: Output, name: Stream) -> None:
@@ -38,27 +61,28 @@ class TextStream(io.TextIOWrapper):
         self.stream = name
         self.is_plain = True
         """Whether it is open and as it was made."""
-        self.admits: object = NOBODY
-        """Whose text may take the short way: the batch's, while it is of this stream."""
+        self.admits = NOBODYS
+        """The batch that text may be put into: the one that is gathered, while it is of this stream."""
         self._output = output
 
     def write(self, text: str, /) -> int:
-        output = self._output
-        if origin_of_cell.get() is not self.admits or type(text) is not str:
+        output, batch = self._output, self.admits
+        if origin_of_cell.get() is not batch.origin or type(text) is not str:
             return self._write_slowly(text)
+        parts = batch.parts
         if text == "\n" and output.in_line:  # the end of what print was given
             output.in_line = False
-            output.parts.append(text)
-            if output.flush_at is None or len(output.parts) >= BATCH_PARTS:
-                output.line_ended()
+            parts.append(text)
+            if output.flush_at is None or len(parts) >= BATCH_PARTS or self.admits is not batch:
+                output.line_ended(batch)
             return 1
         count = len(text)
-        if count > LONG_TEXT or output.pipes_have_more(0):
+        if count > LONG_TEXT or output.pipes_have_more(0) or self.admits is not batch:
             return self._write_slowly(text)
-        output.parts.append(text)
+        parts.append(text)
         output.in_line = not text.endswith("\n")
-        if "\n" in text or "\r" in text or len(output.parts) >= BATCH_PARTS:
-            output.line_ended()
+        if "\n" in text or "\r" in text or len(parts) >= BATCH_PARTS or self.admits is not batch:
+            output.line_ended(batch)
         if output.interrupts.missed:
             output.interrupts.safe_point()
         return count
@@ -92,7 +116,7 @@ class TextStream(io.TextIOWrapper):
 
     def _be_ordinary(self) -> None:
         self.is_plain = False
-        self.admits = NOBODY
+        self.admits = NOBODYS
 
 
 class _ByteStream(io.BufferedIOBase):

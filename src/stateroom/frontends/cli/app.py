@@ -12,6 +12,9 @@ from typing import Annotated
 import typer
 
 from .cell import Cell, run_cell
+from .durable import run_durable
+from .inputs import inputs
+from .worker import worker
 
 __all__ = ["app"]
 
@@ -24,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(inputs, name="inputs")
+app.command()(worker)
 
 
 def _print_version(wanted: bool) -> None:
@@ -48,11 +53,18 @@ def run(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="ARGS", help="The file's own sys.argv[1:].")
     ] = None,
+    durable: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STORE",
+            help="Keep what each cell (cut at # %%) leaves in this file, and go on there when run again.",
+        ),
+    ] = None,
 ) -> None:
     """Run a file as a script, and print the value of its last expression."""
     filename = "<stdin>" if file == "-" else file
     cell = Cell(_read(file), filename, [file, *(arguments or [])])
-    raise typer.Exit(run_cell(cell))
+    raise typer.Exit(run_cell(cell) if durable is None else run_durable(cell, durable))
 
 
 @app.command(name="exec")

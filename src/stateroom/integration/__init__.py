@@ -1,0 +1,1 @@
+"""Durable executions through Resonate, behind the extra ``durable``; nothing below needs it."""

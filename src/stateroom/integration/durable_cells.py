@@ -1,0 +1,273 @@
+"""Runs cells so that each finished one is finished for good, whatever dies.
+
+When a cell has ended, a checkpoint of the session and the cell's outcome are stored as one thing; then
+its promise is resolved. Whoever comes to the execution again finds one of three:
+
+- the promise is settled: its outcome is the answer, nothing runs;
+- it is pending, but the outcome is stored: the promise is resolved with that, nothing runs;
+- neither: the state after the last finished cell is restored, and the cell runs, perhaps again.
+
+So a finished cell never runs twice, and the cell that was running when something died runs at least
+once; what it had recorded by ``stateroom.step`` and been told by ``input()`` it gets from the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from ..errors import CheckpointError, DurableError, SessionBroken, WorkerDied
+from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
+from ..session.keeper import Checkpoint
+from ..session.session import Session
+from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
+from .input_capability import Asker
+from .outcome import outcome_to_data
+from .request import execution_request
+from .resonate_bridge import ResonateProtocolBridge, outcome_of
+
+__all__ = ["DurableCells"]
+
+log = structlog.get_logger("stateroom.durable")
+
+
+class DurableCells:
+    """The durable executions of one session, one after another.
+
+    ``store`` keeps the state after each cell under the name ``session_name``; without one, results
+    outlive the worker but its namespace does not. A cell whose worker dies is begun again up to
+    ``max_attempts`` times in all; then that death is its outcome. The session must not run other
+    cells meanwhile that the durable ones depend on: what they do is not stored.
+    """
+
+    def __init__(
+        self,
+        bridge: ResonateProtocolBridge,
+        store: CellStore | None = None,
+        *,
+        session_name: str = "default",
+        max_attempts: int = 3,
+    ) -> None:
+        self.bridge = bridge
+        self.session: Session = bridge.session
+        self.session_name = session_name
+        self.max_attempts = max_attempts if store is not None else 1
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._last: FinishedCell | None = None
+        """What the store has as the latest; asked of it once."""
+        self._asked_store = False
+        self._touched = False
+        """Whether a cell has run: until then, what the session was prepared with is to stay."""
+        self._holds: int | None = None
+        """The pid of the worker whose namespace is that of the latest finished cell; None if none is."""
+        self._notes: list[str] = []
+
+    def __repr__(self) -> str:
+        last = self._last.number if self._last is not None else 0
+        return f"<DurableCells {self.session_name!r} finished={last} {self.bridge!r}>"
+
+    async def execute(
+        self,
+        execution_id: str,
+        code: str,
+        *,
+        timeout_s: float | None = None,
+        filename: str | None = None,
+        argv: list[str] | None = None,
+        on_output: OutputCallback | None = None,
+        on_display: DisplayCallback | None = None,
+        on_input: Asker | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell durably and return its outcome as data; see :mod:`.outcome` for the shape.
+
+        The same id again returns the stored outcome and runs nothing. ``on_input``, a coroutine
+        function, is asked each question at the same time as everybody else who can see its promise.
+        A cancelled caller stops the cell, whose execution stays pending.
+
+        Raises :class:`DurableRejected` when it has run out of ``timeout_s`` (seconds, from the first
+        call with this id on), was shut down, or rejected by somebody; :class:`DurableError` if the id
+        belongs to other code, or its state cannot be stored or brought back; :class:`SessionClosed`.
+        """
+        param = {"session": self.session_name, "digest": digest_of(code), "timeout_s": timeout_s}
+        record = await self.bridge.expect(execution_id, timeout_s=timeout_s, param=param, hold=True)
+        _check_same(execution_id, record.param.data, param)
+        if record.state != "pending":
+            return self._outcome(execution_id, record)
+        how: dict[str, Any] = {
+            "filename": filename,
+            "argv": argv,
+            "on_output": on_output,
+            "on_display": on_display,
+        }
+        async with self._lock:
+            stored = await self._find(execution_id)
+            if stored is not None:
+                await self.bridge.resolve(execution_id, msgspec.json.decode(stored.result))
+            elif self._is_pending(execution_id):
+                how["on_input"] = lambda message: self.bridge.answer_input(message, also=on_input)
+                await self._finish(execution_id, code, how)
+        return self._outcome(execution_id, await self.bridge.wait(execution_id))
+
+    async def finished(self) -> int:
+        """How many cells of this session are finished."""
+        await self._ask_store()
+        return self._last.number if self._last is not None else 0
+
+    async def _finish(self, execution_id: str, code: str, how: dict[str, Any]) -> None:
+        """Run the cell until it ends, not its worker; store what it left; resolve its promise."""
+        for attempt in range(1, self.max_attempts + 1):
+            await self._bring_state()
+            self._touched = True
+            self._holds = None  # the cell changes the namespace: until it is stored, that is nobody's
+            self.bridge.begin(execution_id)
+            result = await self._run(execution_id, code, how)
+            if result is None:
+                return  # settled by something else
+            is_last = attempt == self.max_attempts
+            if _worker_died(result) and not is_last:
+                log.warning("durable_cell_lost", execution_id=execution_id, attempt=attempt)
+                continue
+            if await self._store_outcome(execution_id, result, must=is_last):
+                return
+
+    async def _run(self, execution_id: str, code: str, how: dict[str, Any]) -> ExecutionResult | None:
+        """Run the cell; None if its promise was settled before it ended, and it was stopped."""
+        running = asyncio.ensure_future(self.session.run(code, execution_id=execution_id, **how))
+        settled = asyncio.ensure_future(self.bridge.wait(execution_id))
+        try:
+            await asyncio.wait([running, settled], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return _result_of(running, execution_id)
+            self.bridge.give_up(execution_id)
+            await self.session.cancel(execution_id, hard_stop=True)
+            await asyncio.wait([running])
+            settled.result()  # raises if the bridge was closed
+            return None
+        finally:
+            settled.cancel()
+            if not running.done():
+                running.cancel()
+            await asyncio.gather(running, settled, return_exceptions=True)
+
+    async def _store_outcome(self, execution_id: str, result: ExecutionResult, *, must: bool) -> bool:
+        """Store and resolve. False if the worker died before its namespace could be saved."""
+        result.notes = [*result.notes, *self._notes]
+        outcome = outcome_to_data(result)
+        if self._store is not None:
+            try:
+                if _worker_died(result):  # what it leaves is what was there before it
+                    await self._bring_state()
+                pid = self.session.pid
+                await self._save(execution_id, outcome, await self.session.checkpoint())
+                self._holds = pid
+            except (CheckpointError, SessionBroken) as error:
+                self._asked_store = False
+                if self.session.state == "broken" and not must:
+                    return False
+                raise DurableError(f"the state after {execution_id} cannot be stored: {error}") from error
+        elif not _worker_died(result):
+            self._holds = self.session.pid
+        self._notes = []
+        await self.bridge.resolve(execution_id, outcome)
+        return True
+
+    async def _save(self, execution_id: str, outcome: dict[str, Any], saved: Checkpoint) -> None:
+        assert self._store is not None
+        self._last = await asyncio.to_thread(
+            self._store.save,
+            self.session_name,
+            execution_id,
+            msgspec.json.encode(outcome),
+            _pieces(saved.path),
+            after=self._last.number if self._last is not None else 0,
+        )
+
+    # What the store knows
+
+    async def _ask_store(self) -> None:
+        if self._store is not None and not self._asked_store:
+            self._last = await asyncio.to_thread(self._store.latest, self.session_name)
+            self._asked_store = True
+
+    async def _find(self, execution_id: str) -> FinishedCell | None:
+        if self._store is None:
+            return None
+        return await asyncio.to_thread(self._store.find, self.session_name, execution_id)
+
+    async def _bring_state(self) -> None:
+        """Let the session have a worker whose namespace is that after the last finished cell."""
+        await self._ask_store()
+        pid = self.session.pid
+        if pid is not None and pid == self._holds and self.session.state != "broken":
+            return
+        if self._touched or self.session.state == "broken":
+            await self.session.restart(restore=False)
+        if self._last is not None:
+            await self._restore(self._last)
+        self._holds = self.session.pid
+
+    async def _restore(self, cell: FinishedCell) -> None:
+        with tempfile.TemporaryDirectory(prefix="stateroom-") as folder:
+            path = Path(folder) / "state.checkpoint"
+            await asyncio.to_thread(self._write, cell, path)
+            try:
+                report = await self.session.restore(Checkpoint.load(path))
+            except CheckpointError as error:
+                raise DurableError(
+                    f"the state after {cell.execution_id} of session {self.session_name!r} cannot be "
+                    f"brought back: {error}"
+                ) from error
+        lost = {**report.skipped, **report.failed}
+        self._notes = [f"{name} did not outlive a restart: {why}" for name, why in lost.items()]
+        log.info("durable_state_restored", after=cell.execution_id, restored=len(report.restored), lost=lost)
+
+    def _write(self, cell: FinishedCell, path: Path) -> None:
+        assert self._store is not None
+        with path.open("wb") as file:
+            for piece in self._store.checkpoint(cell):
+                file.write(piece)
+
+    def _is_pending(self, execution_id: str) -> bool:
+        """Whether another call with this id has not finished it while this one waited for its turn."""
+        return self.bridge.desk.is_pending(execution_request(execution_id))
+
+    def _outcome(self, execution_id: str, record: Any) -> dict[str, Any]:
+        return outcome_of(execution_request(execution_id), record)
+
+
+def digest_of(code: str) -> str:
+    """What tells one text from another."""
+    return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_same(execution_id: str, known: Any, asked: dict[str, Any]) -> None:
+    for what in ("digest", "session"):
+        if isinstance(known, dict) and known.get(what, asked[what]) != asked[what]:
+            whose = "other code" if what == "digest" else f"session {known[what]!r}"
+            raise DurableError(f"execution {execution_id!r} belongs to {whose}; choose another id")
+
+
+def _result_of(running: asyncio.Future[ExecutionResult], execution_id: str) -> ExecutionResult:
+    try:
+        return running.result()
+    except SessionBroken as error:  # the worker was gone before it got the cell
+        return ExecutionResult(execution_id=execution_id, error=error_info(WorkerDied(str(error))))
+
+
+def _worker_died(result: ExecutionResult) -> bool:
+    error = result.error
+    return error is not None and (error.module, error.type) == ("stateroom.errors", "WorkerDied")
+
+
+def _pieces(path: Path) -> Iterable[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK_BYTES):
+            yield piece

@@ -1,0 +1,211 @@
+"""Takes executions for named sessions from a database, and runs them: one of any number that do so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import structlog
+
+from ..config import SessionConfig
+from ..errors import ConfigError, DurableError, DurableRejected, SessionError, StoreError
+from ..session.execution import ExecutionResult, error_info
+from ..session.session import Session
+from .cell_store import CellStore
+from .leased_cells import LeasedCells
+from .outcome import outcome_to_data
+from .postgres_cells import PostgresCellStore
+from .resonate_bridge import ResonateProtocolBridge
+from .resonate_functions import DurableHost, register
+from .resonate_postgres import DEFAULT_TTL_S, PostgresResonate
+from .slots import Slots
+from .stoppable import Stoppable
+
+__all__ = ["DurableWorker"]
+
+RETRY_PAUSE_S = 1.0
+MAX_ATTEMPTS = 5
+
+log = structlog.get_logger("stateroom.durable")
+
+
+class DurableWorker:
+    """Runs the executions that clients of ``group`` have submitted to the database ``dsn``.
+
+    Use it as an async context manager, or :meth:`start` and :meth:`stop` it. ``store`` is where the
+    state after each cell goes, the database itself if left out: all workers of a group must use the
+    same. At most ``max_sessions`` are open, each with a process, and as many executions are taken at
+    once; sessions that have nothing to do are closed to make room, least recently used first.
+    ``ttl_s`` is after how long a dead worker's executions are taken over. ``settings`` are those of
+    :class:`SessionConfig`.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        group: str = "default",
+        *,
+        store: CellStore | None = None,
+        ttl_s: float = DEFAULT_TTL_S,
+        max_sessions: int = 16,
+        input_timeout_s: float | None = None,
+        env: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        if max_sessions < 1:
+            raise ConfigError(f"max_sessions={max_sessions}: give the number of sessions, 1 or more")
+        self.group = group
+        self.max_sessions = max_sessions
+        self.store: CellStore = store if store is not None else PostgresCellStore(dsn)
+        self._settings = {"auto_restart": False, **settings}
+        SessionConfig.load(**self._settings)
+        self._input_timeout_s = input_timeout_s
+        self._slots = Slots(max_sessions)
+        self._connection = PostgresResonate(dsn, group, ttl_s=ttl_s, slots=self._slots, env=env)
+        self._open: dict[str, _OpenSession] = {}
+        """By name, least recently used first."""
+        self._changed = asyncio.Condition()
+        self._executions = Stoppable("this worker")
+        self._unfinished: Counter[str] = Counter()
+        """How often an execution could not be finished here."""
+        register(self._connection.resonate, DurableHost(self._cells_of))
+
+    def __repr__(self) -> str:
+        busy = sum(1 for entry in self._open.values() if entry.users)
+        return f"<DurableWorker group={self.group!r} sessions={len(self._open)} busy={busy}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Begin to take executions. Raises :class:`StoreError` if the database cannot be used."""
+        await self._connection.check()
+        await asyncio.to_thread(self.store.latest, self.group)  # so that it is told if it cannot be used
+        self._connection.start()
+
+    async def stop(self) -> None:
+        """Take no more executions, give those that run back to other workers, close all sessions."""
+        await self._connection.stop_deliveries()
+        await self._executions.stop()
+        for entry in tuple(self._open.values()):
+            await entry.close()
+        self._open.clear()
+        await self._connection.stop()
+
+    async def execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
+        """Run a cell, as :meth:`DurableCells.execute`. Raises :class:`DurableError` if stopped meanwhile.
+
+        A cell that could not be finished is given back, after a pause, as it may be offered again at
+        once. When that has happened ``MAX_ATTEMPTS`` times here, and not because the store could not
+        be reached, the error is its outcome.
+        """
+        with self._slots.used():
+            return await self._executions.run(self._execute(session, execution_id, code, **how))
+
+    async def _execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
+        try:
+            async with self._using(session) as cells:
+                outcome = await cells.execute(execution_id, code, **how)
+        except DurableRejected:
+            raise
+        except (DurableError, SessionError) as error:
+            log.warning(
+                "durable_cell_unfinished", session=session, execution_id=execution_id, error=str(error)
+            )
+            if not isinstance(error, StoreError):
+                self._unfinished[execution_id] += 1
+            if self._unfinished[execution_id] < MAX_ATTEMPTS:
+                await asyncio.sleep(RETRY_PAUSE_S)
+                raise
+            outcome = outcome_to_data(ExecutionResult(execution_id=execution_id, error=error_info(error)))
+        self._unfinished.pop(execution_id, None)
+        return outcome
+
+    async def _cells_of(self, name: str) -> Any:
+        return _Cells(self, name)
+
+    @asynccontextmanager
+    async def _using(self, name: str) -> AsyncIterator[LeasedCells]:
+        """The open session ``name``, not to be closed meanwhile."""
+        entry = await self._take(name)
+        try:
+            yield await entry.open(self)
+        finally:
+            async with self._changed:
+                entry.users -= 1
+                self._changed.notify_all()
+
+    async def _take(self, name: str) -> _OpenSession:
+        async with self._changed:
+            while name not in self._open and len(self._open) >= self.max_sessions:
+                idle = next((entry for entry in self._open.values() if not entry.users), None)
+                if idle is None:
+                    await self._changed.wait()
+                else:
+                    del self._open[idle.name]
+                    await idle.close()
+            entry = self._open.pop(name, None) or _OpenSession(name)
+            self._open[name] = entry
+            entry.users += 1
+            return entry
+
+    async def _make_cells(self, name: str) -> LeasedCells:
+        session = Session(**self._settings)
+        await session.start()
+        try:
+            bridge = ResonateProtocolBridge(
+                self._connection.resonate, session, input_timeout_s=self._input_timeout_s
+            )
+        except BaseException:
+            await session.close()
+            raise
+        log.info("durable_session_opened", session=name, pid=session.pid)
+        return LeasedCells(bridge, self.store, dsn=self._connection.dsn, session_name=name)
+
+
+class _Cells:
+    """What a durable function is given: the session, opened when it executes."""
+
+    def __init__(self, worker: DurableWorker, name: str) -> None:
+        self._worker = worker
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"<_Cells {self._name!r} of {self._worker!r}>"
+
+    async def execute(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
+        return await self._worker.execute(self._name, execution_id, code, **how)
+
+
+class _OpenSession:
+    """A session of a worker, and how many executions want it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.users = 0
+        self._cells: LeasedCells | None = None
+        self._opening = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<_OpenSession {self.name!r} users={self.users}>"
+
+    async def open(self, worker: DurableWorker) -> LeasedCells:
+        async with self._opening:
+            if self._cells is None:
+                self._cells = await worker._make_cells(self.name)
+            return self._cells
+
+    async def close(self) -> None:
+        async with self._opening:
+            cells, self._cells = self._cells, None
+        if cells is not None:
+            await cells.stop()
+            await cells.bridge.close(reject=False)
+            await cells.session.close()

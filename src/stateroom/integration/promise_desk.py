@@ -1,0 +1,254 @@
+"""The promises that somebody here waits for: created first, settled once, never forgotten.
+
+What is pending is kept here, since stores need not be searchable. Time limits are kept here too: not
+every store times promises out by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from ..errors import ConfigError, DurableError
+from .request import Request, shutdown_error, timeout_error
+from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, Value, wait_settled
+
+__all__ = ["DeskCounters", "PromiseDesk"]
+
+log = structlog.get_logger("stateroom.durable")
+
+BACKSTOP_S = 10.0
+"""So long after its time limit a promise is timed out by the store, if nobody here has."""
+
+
+class DeskCounters(msgspec.Struct, kw_only=True):
+    """What became of all promises so far."""
+
+    created: int = 0
+    replayed: int = 0
+    """Found settled when they were asked for."""
+    resolved: int = 0
+    rejected: int = 0
+    timed_out: int = 0
+    shut_down: int = 0
+    late: int = 0
+    """Answers to what nobody waited for any more; they changed nothing."""
+    duplicate: int = 0
+    """Answers to what somebody else had settled already; they changed nothing."""
+
+
+class _Pending:
+    """A promise on its way; ``settled`` gets its record."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.settled: asyncio.Future[PromiseRecord] = asyncio.get_running_loop().create_future()
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_settling = False
+
+    def __repr__(self) -> str:
+        return f"<_Pending {self.request.promise_id} settled={self.settled.done()}>"
+
+    def finish(self, record: PromiseRecord) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.settled.done():
+            self.settled.set_result(record)
+
+    def fail(self, error: DurableError) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.settled.done():
+            self.settled.set_exception(error)
+            self.settled.exception()  # nobody has to look at it
+
+
+class PromiseDesk:
+    """Creates promises, waits for them, settles them. For one event loop."""
+
+    def __init__(self, resonate: Resonate) -> None:
+        self.resonate = resonate
+        self.counters = DeskCounters()
+        self.high_water_mark = 0
+        self.closed = False
+        self._rejects = False
+        self._pending: dict[str, _Pending] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<PromiseDesk {state} pending={len(self._pending)} high_water_mark={self.high_water_mark}>"
+
+    @property
+    def pending(self) -> list[Request]:
+        """What is waited for, oldest first."""
+        return [entry.request for entry in self._pending.values()]
+
+    def is_pending(self, request: Request) -> bool:
+        """Whether an answer to this is waited for."""
+        return request.promise_id in self._pending
+
+    async def open(self, request: Request, param: Any = None) -> PromiseRecord:
+        """Create the promise, or find it as it is; from now on it is waited for, unless it is settled.
+
+        ``param`` is JSON-safe data that travels with the promise. Raises :class:`DurableError` when closed.
+        """
+        self._check_open()
+        _check_id(request.execution_id)
+        record = await self.resonate.promises.create(
+            request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
+        )
+        if self.closed:  # while it was created: it becomes what those became that were pending then
+            if self._rejects and record.state == "pending":
+                await self.reject(request, shutdown_error(request))
+            raise DurableError(f"{request.promise_id} is not waited for: the bridge was closed meanwhile")
+        if record.state != "pending":
+            self.counters.replayed += 1
+        elif request.promise_id not in self._pending:
+            self._add(request, record)
+        return record
+
+    async def wait(self, request: Request, *, watch: bool = False) -> PromiseRecord:
+        """Wait until an open promise is settled; with ``watch``, by whomever, in whichever process.
+
+        Raises :class:`DurableError` if the desk is closed meanwhile and leaves the promise pending.
+        """
+        entry = self._pending.get(request.promise_id)
+        if entry is None:
+            return await self.resonate.promises.get(request.promise_id)
+        if watch:
+            self._run(self._watch(entry))
+        return await asyncio.shield(entry.settled)
+
+    async def resolve(self, request: Request, data: Any) -> bool:
+        """Settle it with JSON-safe ``data``. False, and nothing has changed, if it was settled before."""
+        if await self._settle(request, "resolved", data):
+            self.counters.resolved += 1
+            return True
+        return False
+
+    async def reject(self, request: Request, error: dict[str, Any]) -> bool:
+        """Settle it as failed; ``error`` says why. False if it was settled before."""
+        # Under any other key the SDK of a reader may find a pickle to load.
+        if await self._settle(request, "rejected", {"message": json.dumps(error)}):
+            self.counters.rejected += 1
+            return True
+        return False
+
+    def note_late(self) -> None:
+        """An answer came to what nobody waits for any more."""
+        self.counters.late += 1
+
+    async def cancel_all(self, error: dict[str, Any] | None = None) -> int:
+        """Reject all that is pending, as shut down unless ``error`` says otherwise; how many that were.
+
+        What the store refuses to settle is logged, and stays pending.
+        """
+        before = self.counters.shut_down
+        for request in self.pending:
+            try:
+                if await self.reject(request, error or shutdown_error(request)):
+                    self.counters.shut_down += 1
+            except Exception:
+                log.exception("promise_not_rejected", promise_id=request.promise_id)
+        return self.counters.shut_down - before
+
+    async def close(self, *, reject: bool) -> None:
+        """Wait for nothing any more. With ``reject`` what is pending is rejected, else it stays pending."""
+        self.closed, self._rejects = True, reject
+        for entry in self._pending.values():
+            if entry.timer is not None:
+                entry.timer.cancel()
+        if reject:
+            await self.cancel_all()
+        for entry in self._pending.values():
+            entry.fail(DurableError(f"{entry.request.promise_id} stays pending: the bridge was closed"))
+        self._pending.clear()
+        while self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.difference_update(tasks)
+
+    def info(self) -> dict[str, Any]:
+        """Figures, as plain data."""
+        return {
+            "pending": len(self._pending),
+            "pending_high_water_mark": self.high_water_mark,
+            **msgspec.structs.asdict(self.counters),
+        }
+
+    def _add(self, request: Request, record: PromiseRecord) -> None:
+        entry = self._pending[request.promise_id] = _Pending(request)
+        self.counters.created += 1
+        self.high_water_mark = max(self.high_water_mark, len(self._pending))
+        if request.timeout_s is not None:
+            left_s = record.created_at / 1000 + request.timeout_s - time.time()
+            entry.timer = asyncio.get_running_loop().call_later(
+                max(0.0, left_s), lambda: self._run(self._time_out(request))
+            )
+
+    async def _settle(self, request: Request, state: Literal["resolved", "rejected"], data: Any) -> bool:
+        entry = self._pending.get(request.promise_id)
+        if entry is not None and entry.is_settling:
+            self.counters.late += 1
+            return False
+        if entry is not None:
+            entry.is_settling = True
+        promises = self.resonate.promises
+        try:
+            settle = promises.resolve if state == "resolved" else promises.reject
+            record = await settle(request.promise_id, Value(data=data))
+        except BaseException:
+            if entry is not None:
+                entry.is_settling = False
+            raise
+        self._finish(request, record)
+        if record.state != state or record.value.data != data:
+            self.counters.duplicate += 1
+            return False
+        return True
+
+    def _finish(self, request: Request, record: PromiseRecord) -> None:
+        entry = self._pending.pop(request.promise_id, None)
+        if entry is not None:
+            entry.finish(record)
+
+    async def _watch(self, entry: _Pending) -> None:
+        record = await wait_settled(self.resonate, entry.request.promise_id)
+        if self._pending.get(entry.request.promise_id) is entry and not entry.is_settling:
+            self._finish(entry.request, record)
+
+    async def _time_out(self, request: Request) -> None:
+        if await self.reject(request, timeout_error(request)):
+            self.counters.timed_out += 1
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise DurableError("the bridge is closed; make another one")
+
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _backstop_ms(timeout_s: float | None) -> int:
+    if timeout_s is None:
+        return FAR_FUTURE_MS
+    if not 0 <= timeout_s < 1e9:
+        raise ConfigError(f"timeout_s={timeout_s}: give seconds, 0 or more, or None for no limit")
+    return int((time.time() + timeout_s + BACKSTOP_S) * 1000)
+
+
+def _check_id(execution_id: str) -> None:
+    usable = type(execution_id) is str and execution_id != "" and execution_id.isprintable()
+    if not usable or ":" in execution_id:
+        raise ConfigError(f"execution_id={execution_id!r}: give printable text without a colon")

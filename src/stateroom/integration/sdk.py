@@ -1,0 +1,55 @@
+"""What is used of ``resonate-sdk``, in one place, and what to do where it is missing.
+
+Importing this module raises ImportError with that advice.
+"""
+
+from __future__ import annotations
+
+import sys
+
+_PYTHON = tuple(sys.version_info[:2])
+if _PYTHON < (3, 12):
+    raise ImportError(f"durable executions need Python 3.12 or newer; this is {sys.version.split()[0]}")
+try:
+    from resonate.connections import LocalConnection
+    from resonate.context import Context
+    from resonate.error import PlatformError, ResonateError, ServerError, StoppedError
+    from resonate.resonate import Resonate
+    from resonate.retry import Never
+    from resonate.types import PromiseRecord, Value
+except ModuleNotFoundError as error:
+    raise ImportError(
+        f"durable executions need resonate-sdk ({error.name} is missing): pip install 'stateroom[durable]'"
+    ) from error
+
+__all__ = [
+    "EXTERNAL",
+    "FAR_FUTURE_MS",
+    "Context",
+    "LocalConnection",
+    "Never",
+    "PlatformError",
+    "PromiseRecord",
+    "Resonate",
+    "ResonateError",
+    "ServerError",
+    "StoppedError",
+    "Value",
+    "wait_settled",
+]
+
+EXTERNAL: dict[str, str] = {"resonate:external": "true"}
+"""The tag of a promise that is settled from outside of any durable function."""
+FAR_FUTURE_MS = 253_402_300_799_000
+"""The end of the year 9999: a promise without a time limit."""
+
+
+async def wait_settled(resonate: Resonate, promise_id: str) -> PromiseRecord:
+    """Wait until a promise is settled, by whomever, and return its record as plain data.
+
+    ``handle.result()`` would unpickle what a rejection carries, which anybody who can write to the
+    store could use to run code here; this waits for the same signal and reads the record as JSON.
+    """
+    handle = await resonate.get(promise_id)
+    await handle._sub.wait()  # the SDK has no public way to wait without decoding
+    return await resonate.promises.get(promise_id)

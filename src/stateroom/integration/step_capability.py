@@ -1,0 +1,60 @@
+"""Steps of durable cells: each is a promise that is resolved with the step's result."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import quote
+
+from ..protocol.messages import StepMessage, StepReplyMessage
+from .promise_desk import PromiseDesk
+from .request import Request, reason_of
+
+__all__ = ["StepCapability"]
+
+
+class StepCapability:
+    """Records what steps return, and finds it again: ``{execution_id}:step:{name}:{ordinal}``."""
+
+    def __init__(self, desk: PromiseDesk) -> None:
+        self._desk = desk
+        self._running: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<StepCapability running={sorted(self._running)}>"
+
+    def begin(self, execution_id: str) -> None:
+        """Record steps of this execution from now on."""
+        self._running.add(execution_id)
+
+    def end(self, execution_id: str) -> None:
+        """The execution has its outcome: no step of it is needed again."""
+        self._running.discard(execution_id)
+
+    async def take(self, message: StepMessage) -> StepReplyMessage:
+        """Look a step up, or record it; to be the session's ``on_step``."""
+        if message.execution_id not in self._running:
+            return StepReplyMessage(request_id=message.request_id)
+        # A promise's id takes neither every character nor every length.
+        request = Request(
+            capability="step",
+            execution_id=message.execution_id or "",
+            request_id=f"{quote(message.name, safe=' ', errors='surrogatepass')}:{message.ordinal}",
+        )
+        if message.value is not None:
+            return await self._record(request, message)
+        record = await self._desk.open(request)
+        reply = StepReplyMessage(request_id=message.request_id, durable=True)
+        if record.state == "resolved":
+            recorded: Any = record.value.data
+            reply.value = base64.b64decode(recorded["result"])
+        elif record.state != "pending":
+            reply.error = str(reason_of(request, record))
+        return reply
+
+    async def _record(self, request: Request, message: StepMessage) -> StepReplyMessage:
+        reply = StepReplyMessage(request_id=message.request_id, durable=True)
+        assert message.value is not None
+        if not await self._desk.resolve(request, {"result": base64.b64encode(message.value).decode("ascii")}):
+            reply.error = f"{request.promise_id} was settled by somebody else meanwhile"
+        return reply

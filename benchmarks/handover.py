@@ -76,7 +76,6 @@ def time_handover(count: int) -> None:
 
     print(f"{'cell that ends before the takeover':<40}{microseconds(still, count):>8.1f} µs")
     print(f"{'takeover, one turn there, and back':<40}{microseconds(there_and_back, count):>8.1f} µs")
-    handover.close()
     loop.close()
 
 

@@ -135,8 +135,7 @@ class Cabin:
         if self.kind.stored:
             self.trail.saved() if saved else self.trail.may_have_saved()
         elif self.kind.tenant:
-            self.trail.possible.append(())
-            self.trail.kept.append(())
+            self.trail.may_begin_empty()
         else:
             self.trail = self._fresh_trail()
             self.saved.clear()
@@ -147,6 +146,8 @@ class Cabin:
         """Something went wrong: start from nothing."""
         self._lives = 0
         self.saved.clear()
+        with contextlib.suppress(Exception):
+            await self.open_session.close()  # of a pool, too: nobody gets it again
         with contextlib.suppress(Exception):
             await self.close()
         self._name = ""

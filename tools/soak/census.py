@@ -20,7 +20,7 @@ MARKER = "SOAK_RUN"
 """An environment variable that all workers, and their children, inherit from the client."""
 THREADS_OF_EXECUTOR = 32
 """``asyncio.to_thread`` keeps its threads; they come as they are needed."""
-GROWTH_BYTES = 12 << 20
+GROWTH_BYTES = 32 << 20
 """So much may come and go in a process that breathes."""
 GROWTH_BYTES_PER_MIN = 300_000
 """Tolerated of the line through all censuses after the warm-up, in long runs."""

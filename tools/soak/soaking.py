@@ -207,8 +207,10 @@ class Soak:
         self._halt = barrier = asyncio.Barrier(len(self._cabins) + 1)
         await barrier.wait()
         await self._settle_pools()
+        await self._close_pools()
         old_hand = self._cabins[0].session if self._cabins[0].index == 0 else None
         await self._check(old_hand.pid if old_hand is not None else None)
+        await self._open_pools()
         self._halt = None
         await barrier.wait()
 

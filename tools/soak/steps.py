@@ -14,6 +14,7 @@ from cells import Cell, make_cell
 from fates import Fate, check_cancels, choose_fate, end_all
 from judge import Outcome, check_cell, outcome_name
 from streams import consume
+from trail import Marks, Trail
 
 from stateroom.errors import StateroomError
 
@@ -37,21 +38,23 @@ async def take_step(cabin: Cabin, dice: Random) -> None:
     step = dice.choices([_one, _many, _stream, _busy, _save, _restore], [8, 5, 3, 2, 2, 2])[0]
     restarts = cabin.open_session.info.restarts
     outcomes, fate, note = await step(cabin, dice)
-    session = cabin.session
+    session = cabin.open_session
     reopened = await cabin.settle()
     if reopened:
-        _account(cabin, outcomes, note, crashed=True)
+        _account(cabin.trail, outcomes, note, session.info.restarts - restarts)
         cabin.closed(saved=False)
         await cabin.open()
         await _probe(cabin)
     else:
         seen = await _look(cabin)
         assert cabin.session is session
-        crashed = cabin.open_session.info.restarts != restarts
-        assert not crashed or cabin.kind.rough, f"a worker was lost that nobody touched: {cabin!r}"
-        _account(cabin, outcomes, note, crashed=crashed)
+        crashes = session.info.restarts - restarts
+        assert not crashes or cabin.kind.rough, f"a worker was lost that nobody touched: {cabin!r}"
+        _account(cabin.trail, outcomes, note, crashes)
         cabin.trail.observe(seen["trail"])
-        if not crashed:
+        if crashes and outcomes:  # a restore has no cells
+            cabin.trail.forget_other_pasts()
+        if not crashes:
             await _check_late(cabin, outcomes)
     for outcome in outcomes:
         cabin.figures.cell(outcome.cell.kind, outcome.name)
@@ -61,12 +64,12 @@ async def take_step(cabin: Cabin, dice: Random) -> None:
     cabin.seen_chars.clear()
 
 
-Note = Callable[[], None]
+Note = Callable[[Trail], None]
 """Tells the model what the step did besides running cells."""
 Step = tuple[list[Outcome], Fate, Note]
 
 
-def _nothing() -> None:
+def _nothing(_trail: Trail) -> None:
     pass
 
 
@@ -152,13 +155,16 @@ async def _save(cabin: Cabin, dice: Random) -> Step:
         assert fate.meddled, f"a checkpoint failed: {saved!r}"
         assert isinstance(saved, StateroomError | asyncio.CancelledError), repr(saved)
         cabin.figures.count(f"checkpoints failed: {type(saved).__name__}")
-        return [outcome], fate, cabin.trail.may_have_saved
+        return [outcome], fate, Trail.may_have_saved
     cabin.figures.count("checkpoints")
 
-    def note() -> None:
-        cabin.trail.saved()
-        cabin.saved = [*cabin.saved[-2:], (saved, list(cabin.trail.possible))]
+    marks: list[Marks] = []
 
+    def note(trail: Trail) -> None:
+        trail.saved()
+        marks.extend(trail.possible)
+
+    cabin.saved = [*cabin.saved[-2:], (saved, marks)]
     return [outcome], fate, note
 
 
@@ -184,10 +190,10 @@ async def _restore(cabin: Cabin, dice: Random) -> Step:
         if not fate.meddled and not is_gone:
             raise
         cabin.figures.count(f"restores failed: {type(error).__name__}")
-        return [], fate, lambda: cabin.trail.may_have_restored(marks)
-    assert "trail" in report.restored or marks == [()], report
+        return [], fate, lambda trail: trail.may_have_restored(marks)
+    assert "trail" in report.restored or () in marks, report
     cabin.figures.count("restores")
-    return [], fate, lambda: cabin.trail.restored(marks)
+    return [], fate, lambda trail: trail.restored(marks)
 
 
 async def _look(cabin: Cabin) -> dict[str, Any]:
@@ -203,31 +209,33 @@ async def _probe(cabin: Cabin) -> None:
     cabin.trail.observe((await _look(cabin))["trail"])
 
 
-def _account(cabin: Cabin, outcomes: list[Outcome], note: Note, *, crashed: bool) -> None:
-    """Tell the model what has happened, in the order in which it did."""
-    trail = cabin.trail
-    for outcome in outcomes:
-        if crashed:
-            trail.may_have_lost()
-        _mark(cabin, outcome, crashed=crashed)
-    if crashed:
-        trail.may_have_lost()
-    note()
-    if crashed:
-        trail.may_have_lost()
+def _account(trail: Trail, outcomes: list[Outcome], note: Note, crashes: int) -> None:
+    """Tell the model what has happened, in the order in which it did.
+
+    Of ``crashes``, those that took no cell along may have come at any point: all are tried.
+    """
+    seen = sum(outcome.name in ("died", "forced") for outcome in outcomes)
+    events: list[Note] = [_event(outcome) for outcome in outcomes] + [note]
+    tried = []
+    for places in itertools.combinations_with_replacement(range(len(events) + 1), max(0, crashes - seen)):
+        copy = trail.copy()
+        for place, event in enumerate([*events, _nothing]):
+            if place in places:
+                copy.lost()
+            event(copy)
+        tried.append(copy)
+    trail.become_one_of(tried)
 
 
-def _mark(cabin: Cabin, outcome: Outcome, *, crashed: bool) -> None:
-    trail, name = cabin.trail, outcome.name
-    if name in ("ok", "raised"):
-        if outcome.cell.marks:
-            trail.ran(outcome.number)
-    elif name in ("cancelled", "timeout", "caller gone"):
-        trail.may_have_run(outcome.number)
-    elif name in ("died", "forced"):
-        assert crashed, f"no worker was replaced, but: {outcome}"
-        trail.may_have_run(outcome.number)
-        trail.lost()
+def _event(outcome: Outcome) -> Note:
+    number = outcome.number
+    if outcome.name in ("ok", "raised") and outcome.cell.marks:
+        return lambda trail: trail.ran(number)
+    if outcome.name in ("cancelled", "timeout", "caller gone"):
+        return lambda trail: trail.may_have_run(number)
+    if outcome.name in ("died", "forced"):
+        return Trail.lost
+    return _nothing
 
 
 def _dies(outcomes: list[Outcome]) -> bool:
@@ -239,7 +247,7 @@ async def _check_late(cabin: Cabin, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.name != "ok" or outcome.cell.kind != "background":
             continue
-        wanted = [f"task {outcome.number}\n", f"thread {outcome.number}\n"]
+        wanted = [f"task {outcome.number}", f"thread {outcome.number}"]
         deadline = asyncio.get_running_loop().time() + LATE_WITHIN_S
         while True:
             text = getattr(outcome.what, "stdout", "") + cabin.late.get(outcome.execution_id, "")

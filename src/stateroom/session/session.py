@@ -217,17 +217,17 @@ class Session:
     def pid(self) -> int | None:
         """The worker's process id, while there is one."""
         link = self._supervisor.link
-        return link.pid if link is not None else None
+        return link.pid if link is not None and not link.is_gone else None
 
     @property
     def info(self) -> SessionInfo:
         """State, counters and figures, read now. Never raises."""
         link, running = self._supervisor.link, self._router.running
         last_exit = self._supervisor.last_exit
-        memory_bytes, cpu_s = figures_of(link.pid if link is not None else None)
+        memory_bytes, cpu_s = figures_of(self.pid)
         return SessionInfo(
             state=self.state,
-            pid=link.pid if link is not None else None,
+            pid=self.pid,
             python_version=link.python_version if link is not None else None,
             running=running.execution_id if running is not None else None,
             queued=len(self._schedule.waiting),

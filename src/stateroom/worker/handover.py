@@ -11,11 +11,13 @@ HOME   the main thread runs the loop, or is about to
 STILL  the loop stands between two iterations; a synchronous cell has the main thread
 AWAY   the same, and the companion runs the loop
 
-A cell that ends within ``takeover_after_s`` costs no handover at all.
+A cell that ends within ``takeover_after_s`` costs no handover at all, and the companion is a thread that
+starts with the first one.
 """
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import enum
 import threading
@@ -58,23 +60,15 @@ class Handover:
         self._back = _closed_gate()
         self._called_home = False
         self._parked = True
-        self._closing = False
+        self._has_companion = False
         loop.wait_elsewhere = self.wait_elsewhere
-        self._companion = threading.Thread(target=self._accompany, name="stateroom-companion", daemon=True)
 
     def __repr__(self) -> str:
         return f"<Handover {self.place.name} takeovers={self.takeovers}>"
 
     def start(self) -> None:
-        """Start the companion and make the loan of the loop possible."""
+        """Make the loan of the loop possible."""
         self.desk.install()
-        self._companion.start()
-
-    def close(self) -> None:
-        """End the companion; the loop must be at home."""
-        self._closing = True
-        self._go.release()
-        self._companion.join()
 
     def run_at_home(self) -> None:
         """Run the loop in this thread until somebody stops it."""
@@ -102,6 +96,10 @@ class Handover:
             self.place = Place.AWAY
             self._parked = False
             self.takeovers += 1
+            if not self._has_companion:
+                self._has_companion = True
+                # Not by threading.Thread, whose start waits for the thread, and which cells may have changed.
+                _thread.start_new_thread(self._accompany, ())
         self._go.release()
         return True
 
@@ -145,10 +143,9 @@ class Handover:
 
     def _accompany(self) -> None:
         self._prepare_thread()
+        threading.current_thread().name = "stateroom-companion"  # what user code may see of it
         while True:
             self._go.acquire()
-            if self._closing:
-                return
             while not self._called_home:  # a callback of the user's may stop the loop as well
                 self._run()
             self._parked = True

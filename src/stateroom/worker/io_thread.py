@@ -6,9 +6,9 @@ the loop over from a cell that takes long, sends gathered output that is due, an
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -56,20 +56,21 @@ class IoThread:
         self._output_is_held = False
         """Another thread was found to be sending output: no use to look at the pipes for a moment."""
         self._set = make_poll_set()
-        self._thread = threading.Thread(target=self._run, name="stateroom-io", daemon=True)
+        self._ident: int | None = None
         receiver.watch_in_io_thread = self._watch_transport
         outbox.wake = output.arm = self.wake
 
     def __repr__(self) -> str:
-        return f"<IoThread alive={self._thread.is_alive()} watches={self.watches!r}>"
+        return f"<IoThread ident={self._ident} watches={self.watches!r}>"
 
     def start(self) -> None:
+        """Start the thread; unseen by :mod:`threading`, since no code of a cell ever runs in it."""
         self._watch_transport(False)
-        self._thread.start()
+        self._ident = _thread.start_new_thread(self._run, ())
 
     def wake(self) -> None:
         """From any thread: look at the world again."""
-        if threading.current_thread() is not self._thread:
+        if _thread.get_ident() != self._ident:
             self._set.wake()
 
     def _watch_transport(self, readable: bool) -> None:

@@ -48,9 +48,9 @@ class TextStream(io.TextIOWrapper):
     short text of the cell whose batch is being gathered. As long as the stream is as it was made, text
     goes into the batch as text; after ``reconfigure`` it takes the way of any text stream.
 
-    The short way takes no lock, and another thread may come between at any line of it. So it asks
-    twice whether the batch is still the one: before the text goes in, so that no text comes behind
-    what was read from a pipe meanwhile; and after, for then the batch may have been sent without it.
+    The short way takes no lock, and another thread may come between at any line of it. So the pipes
+    are asked before the batch, which is not to be had while they are read; and the batch is asked for
+    again when the text is in it: if it is another one, the old one may have been sent without the text.
     """
 
     def __init__(self, output: Output, name: Stream) -> None:
@@ -66,22 +66,27 @@ class TextStream(io.TextIOWrapper):
         self._output = output
 
     def write(self, text: str, /) -> int:
-        output, batch = self._output, self.admits
-        if origin_of_cell.get() is not batch.origin or type(text) is not str:
+        output = self._output
+        if type(text) is not str:
             return self._write_slowly(text)
-        parts = batch.parts
         if text == "\n" and output.in_line:  # the end of what print was given
+            batch = self.admits
+            if origin_of_cell.get() is not batch.origin:
+                return self._write_slowly(text)
             output.in_line = False
-            parts.append(text)
-            if output.flush_at is None or len(parts) >= BATCH_PARTS or self.admits is not batch:
+            batch.parts.append(text)
+            if output.flush_at is None or len(batch.parts) >= BATCH_PARTS or self.admits is not batch:
                 output.line_ended(batch)
             return 1
         count = len(text)
-        if count > LONG_TEXT or output.pipes_have_more(0) or self.admits is not batch:
+        if output.pipes_have_more(0) or count > LONG_TEXT:
             return self._write_slowly(text)
-        parts.append(text)
+        batch = self.admits
+        if origin_of_cell.get() is not batch.origin:
+            return self._write_slowly(text)
+        batch.parts.append(text)
         output.in_line = not text.endswith("\n")
-        if "\n" in text or "\r" in text or len(parts) >= BATCH_PARTS or self.admits is not batch:
+        if "\n" in text or "\r" in text or len(batch.parts) >= BATCH_PARTS or self.admits is not batch:
             output.line_ended(batch)
         if output.interrupts.missed:
             output.interrupts.safe_point()

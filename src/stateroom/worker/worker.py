@@ -258,7 +258,6 @@ class SubprocessWorker:
 
     def _close(self) -> None:
         """End as ``asyncio.run`` does: tasks cancelled and waited for, then the loop closed."""
-        self.handover.close()
         self.input.close()
         tasks = asyncio.all_tasks(self.loop)
         for task in tasks:

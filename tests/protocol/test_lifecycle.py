@@ -132,8 +132,9 @@ def test_a_closed_session_stays_closed():
             advance_session(SessionState.CLOSED, event)
 
 
-def test_only_an_idle_session_takes_an_execution():
-    for state in set(SessionState) - {SessionState.IDLE}:
+def test_only_an_idle_session_takes_an_execution_and_one_that_closes_its_last_checkpoint():
+    assert advance_session(SessionState.CLOSING, V.EXECUTE) is SessionState.CLOSING
+    for state in set(SessionState) - {SessionState.IDLE, SessionState.CLOSING}:
         with pytest.raises(UnexpectedMessage):
             advance_session(state, V.EXECUTE)
 

@@ -162,6 +162,7 @@ def _session_moves() -> dict[SessionState, dict[SessionEvent, SessionState]]:
         state.CLOSING: {
             event.CLOSED: state.CLOSED,
             **dict.fromkeys((*ending, event.READY, event.START_FAILED, event.CLOSE), state.CLOSING),
+            event.EXECUTE: state.CLOSING,  # the last checkpoint
         },
         state.CLOSED: dict.fromkeys((event.CLOSE, event.START_FAILED), state.CLOSED),
     }

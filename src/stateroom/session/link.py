@@ -66,6 +66,11 @@ class WorkerLink:
         return self.process.pid
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the worker has said Ready, in a version that suits."""
+        return self.python_version is not None
+
+    @property
     def is_gone(self) -> bool:
         """Whether the process has ended."""
         return self._gone.done()

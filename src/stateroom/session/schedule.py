@@ -31,8 +31,6 @@ class Schedule:
     def __init__(self, router: Router, send: Callable[[Any], None]) -> None:
         self.state = SessionState.NEW
         self.waiting: deque[Work] = deque()
-        self.is_closing = False
-        """``close()`` was called: nothing new is taken on."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -40,6 +38,11 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"<Schedule {self.state.name} running={self._router.running!r} waiting={len(self.waiting)}>"
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether ``close()`` was called: nothing new is taken on."""
+        return self.state in (SessionState.CLOSING, SessionState.CLOSED)
 
     def advance(self, event: SessionEvent) -> None:
         """Move the session to its next state; raises :class:`UnexpectedMessage` if there is none."""
@@ -55,8 +58,8 @@ class Schedule:
         self.submit_last(work, queue=queue)
 
     def submit_last(self, work: Work, *, queue: bool = True) -> None:
-        """As :meth:`submit`, also while the session closes."""
-        if self.state is SessionState.IDLE:
+        """As :meth:`submit`; also while the session closes, when nothing runs any more."""
+        if self.state in (SessionState.IDLE, SessionState.CLOSING):
             self._begin(work)
         elif queue:
             self.waiting.append(work)
@@ -106,7 +109,7 @@ class Schedule:
         """Raise :class:`SessionClosed` or :class:`SessionBroken` unless the session takes work."""
         if self.state is SessionState.BROKEN:
             raise SessionBroken(f"{self.broken_by}; call restart() for a new one")
-        if self.is_closing or self.state in (SessionState.CLOSING, SessionState.CLOSED):
+        if self.is_closing:
             raise SessionClosed("the session is closed, or about to be; make another one")
         if self.state is SessionState.NEW:
             raise SessionClosed("the session was not started; use 'async with' or start()")

@@ -334,7 +334,7 @@ class Session:
         With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
         if self._closing is None:
-            self._schedule.is_closing = True
+            self._schedule.advance(SessionEvent.CLOSE)
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)  # a caller that is cancelled leaves it going on
 
@@ -345,10 +345,9 @@ class Session:
         try:
             if self._router.running is not None:
                 await self._canceller.ask(self._router.running, grace_s=grace_s)
-            if self.config.store is not None and schedule.state is SessionState.IDLE:
+            if self.config.store is not None and self._router.running is None and self._supervisor.is_ready:
                 await self._save_at_the_end()
         finally:
-            schedule.advance(SessionEvent.CLOSE)
             await self._supervisor.end(grace_s=grace_s)
             schedule.fail_waiting(closed)
             await self._interceptors.settle(grace_s)

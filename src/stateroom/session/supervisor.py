@@ -58,6 +58,11 @@ class Supervisor:
     def __repr__(self) -> str:
         return f"<Supervisor {self.link!r} restarts={self.restarts} last_exit={self.last_exit!r}>"
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a worker that can be given something to do."""
+        return self.link is not None and self.link.is_ready and not self.link.is_gone
+
     async def start(self, reason: str | None) -> None:
         """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
         self._violation = None

@@ -42,9 +42,11 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError as error:
                 raise ConfigError(f"{variable}={os.environ[variable]!r}: {error}") from None
         try:
-            return cls(**values, **given)
-        except TypeError as error:
+            config = cls(**values, **given)
+            msgspec.convert(msgspec.structs.asdict(config), cls)  # to be built does not check the types
+        except (TypeError, msgspec.ValidationError) as error:
             raise ConfigError(f"{cls.__name__}: {error}") from None
+        return config
 
 
 class EngineConfig(_Settings, frozen=True, kw_only=True):

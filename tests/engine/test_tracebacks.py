@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stateroom.engine import tracebacks
+from stateroom.engine import stacks, tracebacks
 from stateroom.engine.tracebacks import describe_exception
 
 FILES = {
@@ -276,3 +276,41 @@ def test_E1_tracebacklimit_is_the_users(cells, monkeypatch):
     text = described(cells, "def f(): 1 / 0\ndef g(): f()\ng()").text
     assert "in f" in text
     assert "in g" not in text
+
+
+@pytest.mark.parametrize("source", [s for s in FILES.values() if "def f(): f()" not in s])
+def test_E1_a_text_that_was_printed_before_is_printed_again(make_cells, source, monkeypatch):
+    monkeypatch.setattr(stacks, "_bodies", {})
+    first = described(make_cells(), source).text
+    monkeypatch.setattr(stacks.Stack, "format_frame_summary", _counting(stacks.Stack.format_frame_summary))
+    assert described(make_cells(), source).text == first
+
+
+def _counting(format_frame_summary):
+    def formatted(stack, frame, **options):
+        kept = len(stacks._bodies)
+        text = format_frame_summary(stack, frame, **options)
+        assert len(stacks._bodies) == kept, "a body was made that had been there"
+        return text
+
+    return formatted
+
+
+def test_E1_a_kept_text_is_that_of_its_lines_and_span(make_cells):
+    one = described(make_cells(), "x = (1 / 0) + 2").text
+    assert described(make_cells(), "y = 0\n\nx = (1 / 0) + 2").text == one.replace("line 1", "line 3")
+    assert "1 /  0" in described(make_cells(), "x = (1 /  0) + 2").text
+    left = described(make_cells(), "a, b = {}, {0: 0}\nx = a[0] + b[0]").text.splitlines()
+    right = described(make_cells(), "a, b = {0: 0}, {}\nx = a[0] + b[0]").text.splitlines()
+    assert left[2] == right[2]
+    assert left[3] != right[3]
+
+
+def test_kept_texts_are_bounded(make_cells, monkeypatch):
+    monkeypatch.setattr(stacks, "_bodies", {})
+    monkeypatch.setattr(stacks, "MAX_BODIES", 3)
+    for number in range(10):
+        described(make_cells(), f"x = {number} / 0")
+        assert len(stacks._bodies) <= 3
+    described(make_cells(), "x = 1 / 0 # " + "#" * stacks.MAX_BODY_CHARS)
+    assert all(len(body) <= stacks.MAX_BODY_CHARS for body in stacks._bodies.values())

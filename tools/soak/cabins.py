@@ -58,7 +58,7 @@ KINDS = [
 
 def common_settings() -> dict[str, Any]:
     """Of all sessions: what they keep is bounded, so that a flat line of memory can be seen."""
-    return {"history_size": 20, "max_output_bytes": 2 << 20, "source_cache_size": 64, "code_cache_size": 64}
+    return {"history_size": 2, "max_output_bytes": 2 << 20, "source_cache_size": 64, "code_cache_size": 64}
 
 
 class Cabin:
@@ -141,6 +141,13 @@ class Cabin:
             self.saved.clear()
         if self.kind.stored:
             self.trail.restored(self.trail.kept)
+
+    async def count_blocks(self) -> int:
+        """Living blocks of the worker's allocator, when it holds no results of cells any more."""
+        for _ in range(4):
+            await self.open_session.run("0")
+        code = "__import__('gc').collect(); __import__('sys').getallocatedblocks()"
+        return int((await self.open_session.run(code, check=True)).value)
 
     async def forget(self) -> None:
         """Something went wrong: start from nothing."""

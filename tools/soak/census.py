@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import statistics
+import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ THREADS_OF_EXECUTOR = 32
 """``asyncio.to_thread`` keeps its threads; they come as they are needed."""
 GROWTH_BYTES = 32 << 20
 """So much may come and go in a process that breathes."""
+BLOCKS_FACTOR, BLOCKS_SLACK = 1.1, 5_000
 GROWTH_BYTES_PER_MIN = 300_000
 """Tolerated of the line through all censuses after the warm-up, in long runs."""
 OBJECTS_SLACK = 3
@@ -36,6 +38,10 @@ class Census:
     at_s: float
     memory_bytes: int
     worker_bytes: int
+    """Of the old hand's worker."""
+    blocks: int
+    """Living blocks of Python's allocator: what leaks shows here before it does in the memory."""
+    worker_blocks: int
     fds: int
     tasks: list[str]
     threads: int
@@ -46,7 +52,9 @@ class Census:
     files: list[str]
 
 
-def take_census(at_s: float, run_id: str, worker_pid: int | None, folder: Path) -> Census:
+def take_census(
+    at_s: float, run_id: str, folder: Path, *, worker_pid: int | None, worker_blocks: int
+) -> Census:
     """Count now. ``folder`` is where temporary files go."""
     for _ in range(3):
         gc.collect()
@@ -57,6 +65,8 @@ def take_census(at_s: float, run_id: str, worker_pid: int | None, folder: Path) 
         at_s=at_s,
         memory_bytes=psutil.Process().memory_info().rss,
         worker_bytes=psutil.Process(worker_pid).memory_info().rss if worker_pid is not None else 0,
+        blocks=sys.getallocatedblocks(),
+        worker_blocks=worker_blocks,
         fds=psutil.Process().num_fds(),
         tasks=[repr(task) for task in asyncio.all_tasks()],
         threads=threading.active_count(),
@@ -104,6 +114,10 @@ def memory_leak(censuses: list[Census]) -> str | None:
     settled = censuses[max(1, len(censuses) // 5) :]
     if len(settled) < 3:
         return None
+    for what in ("blocks", "worker_blocks"):
+        values = [getattr(census, what) for census in settled]
+        if values[-1] > min(values) * BLOCKS_FACTOR + BLOCKS_SLACK:
+            return f"{what}: {values}"
     for what in ("memory_bytes", "worker_bytes"):
         values = [getattr(census, what) for census in settled]
         growth, slope = values[-1] - min(values), slope_bytes_per_min(settled, what)

@@ -96,6 +96,8 @@ class Figures:
         rows: dict[str, Any] = {
             "memory MB": lambda c: f"{c.memory_bytes / 1e6:.1f}",
             "old hand's worker MB": lambda c: f"{c.worker_bytes / 1e6:.1f}",
+            "blocks": lambda c: str(c.blocks),
+            "old hand's blocks": lambda c: str(c.worker_blocks),
             "fds": lambda c: str(c.fds),
             "tasks": lambda c: str(len(c.tasks)),
             "threads": lambda c: str(c.threads),

@@ -25,6 +25,7 @@ What is checked:
 Figures are printed at the end; exit status 1 if anything was found. The dice of each step come from the
 seed, the session's index and the number of the step, so a seed repeats the same steps; when the trouble
 strikes, to the microsecond, is the machine's own dice. ``--cabins`` runs only some of the sessions.
+With PYTHONTRACEMALLOC=1 in the environment, what has grown is shown line by line.
 """
 
 from __future__ import annotations

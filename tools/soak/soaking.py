@@ -8,6 +8,7 @@ import os
 import signal
 import time
 import traceback
+import tracemalloc
 from pathlib import Path
 from random import Random
 
@@ -49,6 +50,7 @@ class Soak:
             if chosen is None or index in chosen
         ]
         self._since: dict[Cabin, float] = {}
+        self._snapshots: list[tracemalloc.Snapshot] = []
         self._pools: list[stateroom.SessionPool] = []
         self._over = False
         self._halt: asyncio.Barrier | None = None
@@ -100,6 +102,9 @@ class Soak:
             self.figures.count(f"log: {name}", count)
         self.figures.show(self._console)
         censuses = self.figures.censuses
+        if len(self._snapshots) > 1:
+            for difference in self._snapshots[1].compare_to(self._snapshots[0], "lineno")[:20]:
+                self.say(str(difference))
         slope = slope_bytes_per_min(censuses[max(1, len(censuses) // 5) :])
         self.say(f"memory of the client: {slope / 1e6:+.3f} MB/min after the warm-up")
         self.say(
@@ -208,22 +213,30 @@ class Soak:
         await barrier.wait()
         await self._settle_pools()
         await self._close_pools()
-        old_hand = self._cabins[0].session if self._cabins[0].index == 0 else None
-        await self._check(old_hand.pid if old_hand is not None else None)
+        await self._check()
         await self._open_pools()
         self._halt = None
         await barrier.wait()
 
-    async def _check(self, worker_pid: int | None) -> None:
+    async def _check(self) -> None:
         """Count; what is too much may still be on its way out, for a moment."""
-        deadline = time.monotonic() + SETTLE_S
+        deadline, old_hand = time.monotonic() + SETTLE_S, self._cabins[0]
+        worker_blocks = await old_hand.count_blocks() if old_hand.session is not None else 0
         while True:
-            census = take_census(self._at_s(), self.run_id, worker_pid, self._folder / "temporary")
+            census = take_census(
+                self._at_s(),
+                self.run_id,
+                self._folder / "temporary",
+                worker_pid=old_hand.session.pid if old_hand.session is not None else None,
+                worker_blocks=worker_blocks,
+            )
             found = leaks(self.figures.censuses[0], census) if self.figures.censuses else []
             if not found or time.monotonic() > deadline:
                 break
             await asyncio.sleep(0.5)
         self.figures.censuses.append(census)
+        if tracemalloc.is_tracing():
+            self._snapshots = [*self._snapshots[:1], tracemalloc.take_snapshot()]
         for leak in found:
             self.fail(f"leak: {leak}")
         if (growth := memory_leak(self.figures.censuses)) is not None:

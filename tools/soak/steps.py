@@ -14,7 +14,7 @@ from cells import Cell, make_cell
 from fates import Fate, check_cancels, choose_fate, end_all
 from judge import Outcome, check_cell, outcome_name
 from streams import consume
-from trail import Marks, Trail
+from trail import Marks, Trail, TrailError
 
 from stateroom.errors import StateroomError
 
@@ -30,6 +30,7 @@ globals().setdefault('trail', [])
 }
 """
 LATE_WITHIN_S = 20.0
+LONGEST_TRAIL = 200
 NUMBERS = itertools.count(1)
 
 
@@ -39,6 +40,9 @@ async def take_step(cabin: Cabin, dice: Random) -> None:
     restarts = cabin.open_session.info.restarts
     outcomes, fate, note = await step(cabin, dice)
     session = cabin.open_session
+    if any(outcome.name == "caller gone" and outcome.cell.ends == "death" for outcome in outcomes):
+        with contextlib.suppress(StateroomError):
+            await cabin.open_session.run("0")  # ends when the death is known, which may be under way
     reopened = await cabin.settle()
     if reopened:
         _account(cabin.trail, outcomes, note, session.info.restarts - restarts)
@@ -51,7 +55,11 @@ async def take_step(cabin: Cabin, dice: Random) -> None:
         crashes = session.info.restarts - restarts
         assert not crashes or cabin.kind.rough, f"a worker was lost that nobody touched: {cabin!r}"
         _account(cabin.trail, outcomes, note, crashes)
-        cabin.trail.observe(seen["trail"])
+        try:
+            cabin.trail.observe(seen["trail"])
+        except TrailError as error:
+            error.add_note("\n".join(map(str, outcomes)))
+            raise
         if crashes and outcomes:  # a restore has no cells
             cabin.trail.forget_other_pasts()
         if not crashes:
@@ -62,6 +70,9 @@ async def take_step(cabin: Cabin, dice: Random) -> None:
     check_cancels(fate, outcomes)
     cabin.late.clear()
     cabin.seen_chars.clear()
+    if len(cabin.trail.possible[0]) > LONGEST_TRAIL:
+        await cabin.open_session.run("trail.clear()", check=True)
+        cabin.trail.cleared()
 
 
 Note = Callable[[Trail], None]

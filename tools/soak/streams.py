@@ -11,6 +11,7 @@ from cells import Cell
 from fates import Fate
 
 from stateroom import DisplayMessage, ExecutionResult
+from stateroom.errors import InputRefused
 from stateroom.protocol.messages import (
     ClearMessage,
     ErrorMessage,
@@ -47,7 +48,9 @@ async def consume(cabin: Cabin, number: int, cell: Cell, dice: Random, fate: Fat
             if gathered.is_over:
                 raise AssertionError(f"{message} came after the end of c{number}")
             if isinstance(message, InputMessage):
-                _answer(cabin, cell, message)
+                # The cell may have been cancelled since it asked.
+                with contextlib.suppress(*[InputRefused] * (fate.name != "none")):
+                    _answer(cabin, cell, message)
             gathered.take(message)
             if count >= stop_after:
                 break

@@ -78,6 +78,10 @@ class Trail:
         """The same, or not."""
         self._become([*self.possible, *marks])
 
+    def cleared(self) -> None:
+        """The trail was made empty."""
+        self._become([()])
+
     def copy(self) -> Trail:
         """One to try something on."""
         copy = Trail(self._every_cells)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from ..protocol.messages import ErrorInfo, FrameInfo
+from .stacks import short_stack
 
 __all__ = ["STR_CALLERS", "describe_exception", "is_engine_file"]
 
@@ -38,6 +39,9 @@ MAX_MESSAGE_CHARS = 2_000_000
 MAX_LINE_CHARS = 2000
 MAX_SOURCE_LINES = 20
 MAX_NOTES = 100
+
+_LOOKS_AT_FRAMES = (NameError, AttributeError, ImportError, SyntaxError)
+"""Errors for which traceback looks at more than their frames."""
 
 _IMPORT_HINT = re.compile(r"id you forget to import '\w+'\Z")
 
@@ -138,8 +142,18 @@ def _alone(error: BaseException) -> traceback.TracebackException:
     limit = getattr(sys, "tracebacklimit", MAX_TRACEBACK_DEPTH)
     limit = max(limit, 0) if isinstance(limit, int) else MAX_TRACEBACK_DEPTH
     start = _first_user_frame(error.__traceback__)
-    parts = traceback.TracebackException(type(error), error, start, limit=-limit, _seen=set())
-    parts.stack[:] = [_short(frame) for frame in parts.stack if not is_engine_file(frame.filename)]
+    stack = (
+        None
+        if hasattr(sys, "tracebacklimit") or isinstance(error, _LOOKS_AT_FRAMES)
+        else short_stack(start, PACKAGE_FOLDER)
+    )
+    if stack is None:
+        parts = traceback.TracebackException(type(error), error, start, limit=-limit, _seen=set())
+        parts.stack[:] = [_short(frame) for frame in parts.stack if not is_engine_file(frame.filename)]
+    else:
+        parts = traceback.TracebackException(type(error), error, None, _seen=set())
+        stack[:] = map(_short, stack)
+        parts.stack = stack
     said: Any = parts  # its text has no public name
     said._str = _cut(_as_printed(said._str, error), MAX_MESSAGE_CHARS)
     return parts

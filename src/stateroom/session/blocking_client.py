@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import SessionClosed
-from ..protocol.messages import RestoredMessage
+from ..protocol.messages import RestoredMessage, ToSession
 from .cancellation import CancelOutcome
 from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
@@ -101,6 +101,24 @@ class BlockingSession:
             self.cancel()
             raise
 
+    def execute(
+        self, code: str, *, on_input: InputCallback | None = None, execution_id: str | None = None
+    ) -> Iterator[ToSession]:
+        """As :meth:`Session.execute`, as a plain iterator; to stop early, close it."""
+        messages = self._session.execute(code, on_input=on_input, execution_id=execution_id)
+
+        async def following() -> ToSession | None:
+            return await anext(messages, None)
+
+        async def end() -> None:
+            await messages.aclose()  # type: ignore[attr-defined]
+
+        try:
+            while (message := self._wait(following())) is not None:
+                yield message
+        finally:
+            self._wait(end())
+
     def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """As :meth:`Session.cancel`; from any thread."""
         return self._wait(self._session.cancel(execution_id, hard_stop=hard_stop))
@@ -127,6 +145,16 @@ class BlockingSession:
             self._session.input_response(input_id, text)
 
         self._wait(respond())
+
+    @property
+    def state(self) -> str:
+        """As :attr:`Session.state`."""
+        return self._session.state
+
+    @property
+    def pid(self) -> int | None:
+        """As :attr:`Session.pid`."""
+        return self._session.pid
 
     @property
     def info(self) -> SessionInfo:

@@ -35,8 +35,12 @@ class Errand:
         self,
         message: CheckpointMessage | RestoreMessage,
         on_chunk: Callable[[Buffer], None] = lambda _: None,
+        *,
+        is_automatic: bool = False,
     ) -> None:
         self.message = message
+        self.is_automatic = is_automatic
+        """Nobody asked for it, so a cancel without a name does not mean it."""
         self.execution_id = message.execution_id
         self.number = message.number
         self.state = ExecutionState.QUEUED

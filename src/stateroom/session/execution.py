@@ -100,6 +100,8 @@ class Execution:
     raises :class:`UnexpectedMessage`.
     """
 
+    is_automatic = False
+
     def __init__(
         self,
         message: ExecuteMessage,

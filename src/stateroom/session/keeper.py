@@ -116,6 +116,11 @@ class Keeper:
             self.last = None
         self._folder = None  # removed with the last checkpoint that lives in it
 
+    @property
+    def has_nothing_new(self) -> bool:
+        """The state did not come back, and no cell has ended since: a checkpoint would only bury the last."""
+        return self.recovery is not None and self.recovery.error is not None and not self.cells_since
+
     def is_due(self) -> bool:
         """Whether a checkpoint should be made now, after a cell."""
         every_cells, every_s = self._config.checkpoint_every_cells, self._config.checkpoint_every_s
@@ -123,7 +128,7 @@ class Keeper:
             return True
         return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
 
-    def begin(self) -> tuple[Errand, CheckpointFile]:
+    def begin(self, *, is_automatic: bool = False) -> tuple[Errand, CheckpointFile]:
         """A checkpoint to be made, and the file that it will go to. Raises :class:`CheckpointError`."""
         name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
         try:
@@ -136,7 +141,7 @@ class Keeper:
         )
         self._saved_at = time.monotonic()
         cells_before, self.cells_since = self.cells_since, 0
-        errand = Errand(message, file.write)
+        errand = Errand(message, file.write, is_automatic=is_automatic)
         errand.done.add_done_callback(lambda done: self._put_back(done, cells_before))
         return errand, file
 
@@ -193,6 +198,7 @@ class Keeper:
             )
             return None
         errand = self.restore(self.last)
+        errand.is_automatic = True
         errand.done.add_done_callback(lambda done: self._note(reason, done))
         return errand
 

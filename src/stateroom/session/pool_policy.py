@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..config import PoolConfig
+from ..errors import ConfigError
 
 __all__ = [
     "Counts",
@@ -157,6 +158,8 @@ def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConf
     """The pool's settings, and those that are for its sessions."""
     names = {field.name for field in msgspec.structs.fields(PoolConfig)}
     own = {name: value for name, value in settings.items() if name in names}
+    if isinstance(own.get("preload"), str):
+        raise ConfigError(f"preload={own['preload']!r} is a string: give a list of names of modules")
     if "preload" in own:
         own["preload"] = tuple(own["preload"])
     if size is not None:

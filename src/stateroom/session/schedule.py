@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import Busy, FrameTooLarge, NotPlainData, SessionBroken, SessionClosed
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
-from ..protocol.messages import ErrorInfo
 from .execution import error_info
 from .router import Router, Work
 
 __all__ = ["Schedule"]
-
-CANCELLED = ErrorInfo(
-    type="CancelledError",
-    module="asyncio.exceptions",
-    message="cancelled before it began",
-    text="asyncio.exceptions.CancelledError: cancelled before it began\n",
-)
 
 
 class Schedule:
@@ -86,10 +79,14 @@ class Schedule:
         """The waiting piece of work with this id."""
         return next((work for work in self.waiting if work.execution_id == execution_id), None)
 
+    def first_waiting(self) -> Work | None:
+        """The cell, or what else was asked for, that waits longest."""
+        return next((work for work in self.waiting if not work.is_automatic), None)
+
     def cancel_waiting(self, work: Work) -> None:
         """Take it out: nothing of it runs."""
         self.waiting.remove(work)
-        error = CANCELLED
+        error = error_info(asyncio.CancelledError("cancelled before it began"))
         if work.timeout_s is not None:
             error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
         work.give_up(ExecutionEvent.CANCEL, error, cancelled=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from difflib import get_close_matches
 from typing import Any, Self
 
 import msgspec
@@ -13,6 +14,7 @@ import structlog
 from ..config import EngineConfig, SessionConfig
 from ..errors import (
     CheckpointError,
+    ConfigError,
     SessionBroken,
     SessionClosed,
     SessionError,
@@ -187,16 +189,22 @@ class Session:
     async def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """Cancel the running cell, or the one named, which may wait in the queue.
 
+        While the session is busy with itself (a restart, a recovery, an automatic checkpoint), the cell
+        that waits longest counts as the running one.
         Returns when the cell has ended, or after ``cancel_grace_s``: a cell that swallowed the request
         is IGNORED, and a second ``cancel`` insists. With ``hard_stop``, what does not end by that is
         killed with its worker; another one is started and the last checkpoint restored. Never raises
         for a cell that is unknown or has ended: that is NOTHING_RUNNING.
         """
+        running = self._router.running
+        if execution_id is None and isinstance(running, Errand) and running.is_automatic:
+            running = None
         waiting = self._schedule.find_waiting(execution_id)
+        if waiting is None and execution_id is None and running is None:
+            waiting = self._schedule.first_waiting()
         if waiting is not None:
             self._schedule.cancel_waiting(waiting)
             return CancelOutcome.CANCELLED
-        running = self._router.running
         if running is None or execution_id not in (None, running.execution_id):
             return CancelOutcome.NOTHING_RUNNING
         return await self._canceller.cancel(running, hard_stop=hard_stop)
@@ -355,6 +363,8 @@ class Session:
             schedule.advance(SessionEvent.CLOSED)
 
     async def _save_at_the_end(self) -> None:
+        if self._keeper.has_nothing_new:
+            return
         try:
             await self._checkpoint(self._schedule.submit_last)
         except (CheckpointError, SessionBroken) as error:
@@ -390,7 +400,7 @@ class Session:
         if not self._keeper.is_due() or self._schedule.is_closing:
             return
         try:
-            errand, file = self._keeper.begin()
+            errand, file = self._keeper.begin(is_automatic=True)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
             return
@@ -493,6 +503,10 @@ class Session:
 def load_config(settings: dict[str, Any]) -> SessionConfig:
     """Split keywords between the two settings classes."""
     names = {field.name for field in msgspec.structs.fields(SessionConfig)}
+    engine_names = {field.name for field in msgspec.structs.fields(EngineConfig)}
+    for name in settings.keys() - names - engine_names:
+        near = get_close_matches(name, names | engine_names, 1)
+        raise ConfigError(f"there is no setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
     own = {name: value for name, value in settings.items() if name in names}
     engine = {name: value for name, value in settings.items() if name not in names}
     own.setdefault("engine", EngineConfig.load(**engine))

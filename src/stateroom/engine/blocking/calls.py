@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .attributes import Attributes
-from .lookup import class_names, find_in_class, is_class, module_value, mro_of, own_dict
+from .lookup import MISSING, class_names, dict_of_class, is_class, module_value, mro_of, own_dict
+from .memory import Reads
 from .read_bytecode import is_coroutine_function
 from .rules import PackageRules, Rules
 from .scopes import ScopeCache, is_standard
@@ -41,7 +42,15 @@ class Blocks(Exception):
 class Calls:
     """Judges calls for one walk. ``run`` walks a function of the user."""
 
-    def __init__(self, rules: Rules, attributes: Attributes, scopes: ScopeCache, run: Run) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        attributes: Attributes,
+        scopes: ScopeCache,
+        run: Run,
+        reads: Reads | None = None,
+    ) -> None:
+        self._reads = reads
         self._scopes = scopes
         self._rules = rules
         self._attributes = attributes
@@ -164,7 +173,7 @@ class Calls:
             return self._live(value.func, tuple([Live(item) for item in value.args]) + arguments, keywords)
         if id(kind) in _WITHOUT_CODE:
             return self._named_method(value.__objclass__, value.__name__)
-        wrapped = (own_dict(value) or {}).get("__wrapped__")
+        wrapped = self._wrapped_by(value)
         if type(wrapped) is types.FunctionType:
             return self._function(wrapped, arguments)
         self.consume(arguments)
@@ -174,7 +183,11 @@ class Calls:
         result = None
         wrapped: Any = function
         for _ in range(_MAX_WRAPPERS):
-            if type(wrapped) is not types.FunctionType or is_coroutine_function(wrapped):
+            if type(wrapped) is not types.FunctionType:
+                break
+            if self._reads is not None:
+                self._reads.function(wrapped)
+            if is_coroutine_function(wrapped):
                 break
             module: Any = wrapped.__globals__.get("__name__")
             rules = self._rules.of_module(module)
@@ -204,6 +217,8 @@ class Calls:
         if owner is None or type(owner) is types.ModuleType:
             module: Any = value.__module__
             if module is None and owner is not None:
+                if self._reads is not None:
+                    self._reads.name_of_module(owner)
                 module = module_value(owner, "__name__")
             rules = self._rules.of_module(module)
             if rules is not None:
@@ -212,6 +227,8 @@ class Calls:
                     raise Blocks(blocking)
             return self._harmless_builtin(value, rules, arguments, keywords)
         self.consume(arguments)
+        if self._reads is not None:
+            self._reads.owner(value)
         return self._named_method(owner if is_class(owner) else type(owner), value.__name__)
 
     def _harmless_builtin(
@@ -237,8 +254,12 @@ class Calls:
 
     def _bound(self, method: types.MethodType, arguments: tuple[Any, ...]) -> Any:
         owner, function = method.__self__, method.__func__
+        if self._reads is not None:
+            self._reads.owner(method)
         if type(function) is not types.FunctionType:
             return self._live(function, (Live(owner), *arguments), {})
+        if self._reads is not None:
+            self._reads.function(function)
         member = self._attributes.of(Live(owner), function.__code__.co_name)
         if type(member) is Reference:
             return self._reference(member)
@@ -250,6 +271,8 @@ class Calls:
         if cls is functools.partial:
             return arguments[0] if arguments else None
         known: PackageRules | None = None
+        if self._reads is not None:
+            self._reads.bases(cls)
         for base in mro_of(cls):
             module, name = class_names(base)
             rules = None if module == "builtins" else self._rules.of_module(module)
@@ -266,10 +289,26 @@ class Calls:
         if known is None and is_standard(module):
             self._scopes.add_harmless(cls)
         made = Instance(known, name, cls)
-        initialise = find_in_class(cls, "__init__")
-        if known is None and type(initialise) is types.FunctionType:
+        initialise = self._initialiser(cls) if known is None else None
+        if type(initialise) is types.FunctionType:
             self._function(initialise, (made, *arguments))
         return made
+
+    def _initialiser(self, cls: type) -> Any:
+        for base in mro_of(cls):
+            found = dict_of_class(base).get("__init__", MISSING)
+            if self._reads is not None:
+                self._reads.of_class(base, "__init__", found)
+            if found is not MISSING:
+                return found
+        return None
+
+    def _wrapped_by(self, value: Any) -> Any:
+        names = own_dict(value)
+        found = MISSING if names is None else names.get("__wrapped__", MISSING)
+        if self._reads is not None and names is not None:
+            self._reads.of_instance(value, "__wrapped__", found)
+        return found
 
 
 def _put_off(cls: Any, arguments: tuple[Any, ...]) -> Lazy:

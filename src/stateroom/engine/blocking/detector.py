@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from typing import cast
 
 from ...config import EngineConfig
 from ..telemetry import Telemetry
 from .calls import Blocks
 from .judge import Judge
+from .memory import Reads, Remembered, counters
 from .read_ast import read_cell
 from .rules import rules_for
 from .scopes import ScopeCache
-from .steps import CallSites
+from .steps import CallSites, Scope
 
 __all__ = ["BlockingDetector", "Verdict"]
+
+_SEEN = "seen once"
+_UNKNOWABLE = "depends on what cannot be watched"
 
 
 class Verdict:
@@ -69,16 +74,46 @@ class BlockingDetector:
         return CallSites(scope if scope.steps else None)
 
     def verdict(self, sites: CallSites, namespace: Mapping[str, object]) -> Verdict | None:
-        """The first blocking call that the cell leads to as names are bound in ``namespace``."""
-        scope = sites.scope
-        if scope is None:
+        """The first blocking call that the cell leads to as names are bound in ``namespace``.
+
+        A cell that comes again is walked once more, with all that the walk reads, and from then on
+        not until something of that has changed.
+        """
+        if sites.scope is None:
             return None
-        judge = Judge(self._rules, self._config, self._telemetry, self._scopes, namespace)
+        remembered = sites.remembered
+        if type(remembered) is not Remembered:
+            return self._judge(sites, sites.scope, namespace, is_seen=remembered is _SEEN)
+        if not remembered.holds(self, namespace):
+            sites.remember(None)
+            return self._judge(sites, sites.scope, namespace, is_seen=False)
+        remembered.count(self._telemetry)
+        return cast("Verdict | None", remembered.verdict)
+
+    def _judge(
+        self, sites: CallSites, scope: Scope, namespace: Mapping[str, object], *, is_seen: bool
+    ) -> Verdict | None:
+        reads = Reads(namespace) if is_seen else None
+        before = counters(self._telemetry)
+        try:
+            verdict = self._walk(scope, namespace, reads)
+        except Exception:  # noqa: BLE001 - a key of the user's in a dict can raise from its own __eq__
+            sites.remember(_UNKNOWABLE)
+            return None
+        if reads is None:
+            if sites.remembered is None:
+                sites.remember(_SEEN)
+        else:
+            after = counters(self._telemetry)
+            counted = tuple([new - old for new, old in zip(after, before, strict=True)])
+            sites.remember(reads.remembered(self, verdict, counted) or _UNKNOWABLE)
+        return verdict
+
+    def _walk(self, scope: Scope, namespace: Mapping[str, object], reads: Reads | None) -> Verdict | None:
+        judge = Judge(self._rules, self._config, self._telemetry, self._scopes, namespace, reads=reads)
         try:
             judge.walk_cell(scope)
         except Blocks as found:
             self._telemetry.detected_blocking_call += 1
             return Verdict(found.call, judge.line, tuple(judge.path))
-        except Exception:  # noqa: BLE001 - a key of the user's in a dict can raise from its own __eq__
-            return None
         return None

@@ -19,6 +19,7 @@ from . import steps as op
 from .attributes import Attributes
 from .calls import Blocks, Calls
 from .lookup import MISSING, class_names, mro_of
+from .memory import Reads
 from .rules import Rules
 from .scopes import ScopeCache
 from .steps import Scope, Step
@@ -49,6 +50,8 @@ class Judge:
         telemetry: Telemetry,
         scopes: ScopeCache,
         namespace: Mapping[str, object],
+        *,
+        reads: Reads | None = None,
     ) -> None:
         self.line = 0
         self.path: list[str] = []
@@ -57,8 +60,9 @@ class Judge:
         self._telemetry = telemetry
         self._scopes = scopes
         self._cell = Frame({}, None, namespace)
-        self._attributes = Attributes(rules, telemetry, scopes)
-        self._calls = Calls(rules, self._attributes, scopes, self._run)
+        self._reads = reads
+        self._attributes = Attributes(rules, telemetry, scopes, reads)
+        self._calls = Calls(rules, self._attributes, scopes, self._run, reads)
         self._steps_left = MAX_STEPS
         self._walked: set[int] = set()
         self._kept: list[Any] = []
@@ -101,7 +105,7 @@ class Judge:
             if name in scope.names:
                 return scope.names[name]
             scope = scope.parent
-        value = frame.globals.get(name, MISSING)
+        value = self._global(frame.globals, name)
         if value is MISSING:
             return self._name_elsewhere(name, frame)
         return None if id(type(value)) in _PLAIN else Live(value)
@@ -111,11 +115,17 @@ class Judge:
             found = self._attributes.of(module, name) if not name.startswith("_") else None
             if type(found) is Live or (type(found) is Dotted and self._rules.dotted_call(found.path)):
                 return found
-        value = _builtins.get(name, MISSING)
+        value = self._global(_builtins, name)
         return None if value is MISSING else Live(value)
 
+    def _global(self, names: Any, name: str) -> Any:
+        value = names.get(name, MISSING)
+        if self._reads is not None:
+            self._reads.name(names, name, value)
+        return value
+
     def _is_bound(self, name: str) -> bool:
-        return name in self._cell.names or self._cell.globals.get(name, MISSING) is not MISSING
+        return name in self._cell.names or self._global(self._cell.globals, name) is not MISSING
 
     # Calls
 
@@ -160,6 +170,8 @@ class Judge:
         if type(function) is Live:
             function = function.value
         if type(function) is FunctionType:
+            if self._reads is not None:
+                self._reads.function(function)
             scope = self._scopes.of(function.__code__, function.__globals__)
         else:
             body = function.body
@@ -228,8 +240,8 @@ class Judge:
         if frame is self._cell and self._rules.of_module(path) is not None:
             self._telemetry.detected_blocking_import += 1
         wanted = path if whole else path.partition(".")[0]
-        module = sys.modules.get(wanted)
-        registers[target] = Dotted(wanted) if module is None else Live(module)
+        module = self._global(sys.modules, wanted)
+        registers[target] = Dotted(wanted) if module is MISSING or module is None else Live(module)
 
     def _import_star(self, registers: list[Any], step: Step, frame: Frame) -> None:
         if registers[step[2]] is not None:
@@ -255,6 +267,8 @@ class Judge:
         """``path / name``: the one operator that hands out blocking objects."""
         for register in (step[2], step[3]):
             value = registers[register]
+            if self._reads is not None and type(value) is Live:
+                self._reads.bases(type(value.value))
             if _is_path(value):
                 registers[step[1]] = Instance(self._rules.of_module("pathlib"), "Path")
 
@@ -263,6 +277,8 @@ class Judge:
         if type(container) is Live and id(type(container.value)) not in _CONTAINERS:
             registers[step[1]] = self._attributes.item_of(container)
         else:
+            if self._reads is not None and type(container) is Live:
+                self._reads.give_up()
             registers[step[1]] = _item_of(container, step[3])
 
     def _either(self, registers: list[Any], step: Step, frame: Frame) -> None:

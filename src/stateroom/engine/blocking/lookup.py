@@ -14,7 +14,7 @@ __all__ = [
     "MISSING",
     "class_names",
     "dict_of_class",
-    "find_in_class",
+    "dict_of_module",
     "is_class",
     "is_module",
     "module_value",
@@ -28,7 +28,7 @@ mro_of = type.__dict__["__mro__"].__get__
 dict_of_class = type.__dict__["__dict__"].__get__
 _name_of_class = type.__dict__["__name__"].__get__
 _module_of_class = type.__dict__["__module__"].__get__
-_dict_of_module: Any = vars(types.ModuleType)["__dict__"].__get__
+dict_of_module: Any = vars(types.ModuleType)["__dict__"].__get__
 
 
 def is_module(value: object) -> bool:
@@ -49,18 +49,9 @@ def class_names(cls: type) -> tuple[Any, str]:
         return None, _name_of_class(cls)
 
 
-def find_in_class(cls: type, name: str) -> Any:
-    """The raw attribute of the first class in the MRO that has it, or MISSING."""
-    for base in mro_of(cls):
-        found = dict_of_class(base).get(name, MISSING)
-        if found is not MISSING:
-            return found
-    return MISSING
-
-
 def module_value(module: Any, name: str) -> Any:
     """A global of a module, or MISSING; a module's ``__getattr__`` is not asked."""
-    return (_dict_of_module(module) or {}).get(name, MISSING)
+    return (dict_of_module(module) or {}).get(name, MISSING)
 
 
 def own_dict(instance: Any) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from . import steps as op
+from .instructions import Instruction, instructions_of, meaning
 from .steps import NOTHING, Scope, ScopeBuilder
 
 __all__ = ["is_coroutine_function", "parameters_of", "read_function"]
@@ -67,28 +68,28 @@ class _Reader:
 
     def read(self, code: CodeType) -> None:
         reachable = True
-        for instruction in dis.get_instructions(code):
-            merged = self.waiting.pop(instruction.offset, None)
+        for instruction in instructions_of(code):
+            merged = self.waiting.pop(instruction.start, None)
             if not reachable:
                 self.stack = merged or []
             self.instruction(instruction)
-            reachable = instruction.opname not in _ENDS
+            reachable = instruction.name not in _ENDS
 
-    def instruction(self, instruction: dis.Instruction) -> None:
-        name = instruction.opname
+    def instruction(self, instruction: Instruction) -> None:
+        name = instruction.name
         if name in _NO_EFFECT:
             return
         handler = _HANDLERS.get(name)
         if handler is not None:
             handler(self, instruction)
         elif name.startswith(("LOAD_FAST", "STORE_FAST")):
-            self.fast(name, instruction.argval)
+            self.fast(name, instruction.value)
         else:
             self.unknown(instruction)
         if instruction.opcode in _JUMPS:
             self.jump(instruction)
 
-    def unknown(self, instruction: dis.Instruction) -> None:
+    def unknown(self, instruction: Instruction) -> None:
         """What the instruction did to the stack, not what it meant."""
         effect = self.effect_of(instruction)
         if effect >= 0:
@@ -98,13 +99,13 @@ class _Reader:
         if effect <= 0 and self.stack:
             self.stack[-1] = NOTHING
 
-    def effect_of(self, instruction: dis.Instruction, *, jump: bool = False) -> int:
+    def effect_of(self, instruction: Instruction, *, jump: bool = False) -> int:
         argument = instruction.arg if instruction.opcode >= dis.HAVE_ARGUMENT else None
         return dis.stack_effect(instruction.opcode, argument, jump=jump)
 
-    def jump(self, instruction: dis.Instruction) -> None:
+    def jump(self, instruction: Instruction) -> None:
         """Keep the stack for the target, which may be reached by this jump only."""
-        target = instruction.argval
+        target = instruction.value
         if type(target) is not int or target <= instruction.offset:
             return
         popped = self.effect_of(instruction) - self.effect_of(instruction, jump=True)
@@ -133,23 +134,23 @@ class _Reader:
             else:
                 self.build.effect(op.BIND, variable, self.pop())
 
-    def op_load_name(self, instruction: dis.Instruction) -> None:
-        self.push(self.build.value(op.NAME, instruction.argval))
+    def op_load_name(self, instruction: Instruction) -> None:
+        self.push(self.build.value(op.NAME, instruction.value))
 
     op_load_deref = op_load_classderef = op_load_name
 
-    def op_load_from_dict_or_globals(self, instruction: dis.Instruction) -> None:
+    def op_load_from_dict_or_globals(self, instruction: Instruction) -> None:
         self.pop()
         self.op_load_name(instruction)
 
     op_load_from_dict_or_deref = op_load_from_dict_or_globals
 
-    def op_load_global(self, instruction: dis.Instruction) -> None:
+    def op_load_global(self, instruction: Instruction) -> None:
         with_null = self.effect_of(instruction) == 2
-        register = self.build.value(op.NAME, instruction.argval)
+        register = self.build.value(op.NAME, instruction.value)
         if with_null and _NULL_FIRST:
             self.push(_NULL)
-        if instruction.argval == "super":
+        if instruction.value == "super":
             self.super_names.add(register)
         self.push_callable(register, with_null=with_null and not _NULL_FIRST)
 
@@ -159,11 +160,11 @@ class _Reader:
         if with_null:
             self.push(_NULL)
 
-    def op_push_null(self, _: dis.Instruction) -> None:
+    def op_push_null(self, _: Instruction) -> None:
         self.push(_NULL)
 
-    def op_load_const(self, instruction: dis.Instruction) -> None:
-        value = instruction.argval
+    def op_load_const(self, instruction: Instruction) -> None:
+        value = instruction.value
         if type(value) not in (CodeType, str, int, tuple):
             self.push(NOTHING)
             return
@@ -174,12 +175,12 @@ class _Reader:
 
     op_load_small_int = op_load_const
 
-    def op_load_attr(self, instruction: dis.Instruction) -> None:
+    def op_load_attr(self, instruction: Instruction) -> None:
         is_method = self.effect_of(instruction) == 1
-        self.attribute(instruction.argval, is_method)
+        self.attribute(instruction.value, is_method)
 
-    def op_load_method(self, instruction: dis.Instruction) -> None:
-        self.attribute(instruction.argval, is_method=True)
+    def op_load_method(self, instruction: Instruction) -> None:
+        self.attribute(instruction.value, is_method=True)
 
     def attribute(self, name: str, is_method: bool) -> None:
         base = self.pop()
@@ -189,29 +190,29 @@ class _Reader:
             register = self.build.value(op.ATTRIBUTE, base, name) if base > 0 else NOTHING
         self.push_callable(register, with_null=is_method)
 
-    def op_load_super_attr(self, instruction: dis.Instruction) -> None:
+    def op_load_super_attr(self, instruction: Instruction) -> None:
         effect = self.effect_of(instruction)
         _, _, owner = self.pop_many(3)
-        self.push_callable(self.build.value(op.SUPER, owner, instruction.argval), with_null=effect == -1)
+        self.push_callable(self.build.value(op.SUPER, owner, instruction.value), with_null=effect == -1)
 
     # Stores
 
-    def op_store_name(self, instruction: dis.Instruction) -> None:
-        self.build.effect(op.BIND, instruction.argval, max(self.pop(), NOTHING))
+    def op_store_name(self, instruction: Instruction) -> None:
+        self.build.effect(op.BIND, instruction.value, max(self.pop(), NOTHING))
 
     op_store_deref = op_store_name
 
-    def op_store_global(self, instruction: dis.Instruction) -> None:
-        self.build.effect(op.BIND_GLOBAL, instruction.argval, max(self.pop(), NOTHING))
+    def op_store_global(self, instruction: Instruction) -> None:
+        self.build.effect(op.BIND_GLOBAL, instruction.value, max(self.pop(), NOTHING))
 
-    def op_store_attr(self, instruction: dis.Instruction) -> None:
+    def op_store_attr(self, instruction: Instruction) -> None:
         value, base = self.pop_many(2)
         if base > 0:
-            self.build.effect(op.SET_ATTRIBUTE, instruction.argval, value, on=base)
+            self.build.effect(op.SET_ATTRIBUTE, instruction.value, value, on=base)
 
     # The stack itself
 
-    def op_pop_top(self, _: dis.Instruction) -> None:
+    def op_pop_top(self, _: Instruction) -> None:
         self.pop()
 
     op_pop_jump_if_true = op_pop_jump_if_false = op_pop_jump_if_none = op_pop_jump_if_not_none = op_pop_top
@@ -220,24 +221,24 @@ class _Reader:
     op_pop_jump_backward_if_true = op_pop_jump_backward_if_false = op_pop_top
     op_pop_jump_backward_if_none = op_pop_jump_backward_if_not_none = op_pop_top
 
-    def op_copy(self, instruction: dis.Instruction) -> None:
+    def op_copy(self, instruction: Instruction) -> None:
         depth = instruction.arg or 1
         self.push(self.stack[-depth] if depth <= len(self.stack) else NOTHING)
 
-    def op_swap(self, instruction: dis.Instruction) -> None:
+    def op_swap(self, instruction: Instruction) -> None:
         depth = instruction.arg or 1
         if 1 < depth <= len(self.stack):
             self.stack[-1], self.stack[-depth] = self.stack[-depth], self.stack[-1]
 
     # Calls and what else may wait
 
-    def op_call(self, instruction: dis.Instruction) -> None:
+    def op_call(self, instruction: Instruction) -> None:
         self.call(self.pop_many((instruction.arg or 0) + 2))
 
-    def op_call_kw(self, instruction: dis.Instruction) -> None:
+    def op_call_kw(self, instruction: Instruction) -> None:
         self.call(self.pop_many((instruction.arg or 0) + 3)[:-1])
 
-    def op_call_function_ex(self, instruction: dis.Instruction) -> None:
+    def op_call_function_ex(self, instruction: Instruction) -> None:
         size = 1 - self.effect_of(instruction)
         self.call(self.pop_many(size)[:2])
 
@@ -255,52 +256,53 @@ class _Reader:
         known = tuple([max(register, NOTHING) for register in arguments])
         self.push(self.build.value(op.CALL, max(callee, NOTHING), (known, (), None)))
 
-    def op_get_iter(self, _: dis.Instruction) -> None:
+    def op_get_iter(self, _: Instruction) -> None:
         self.push(self.build.value(op.ITERATE, max(self.pop(), NOTHING)))
 
-    def op_get_yield_from_iter(self, _: dis.Instruction) -> None:
+    def op_get_yield_from_iter(self, _: Instruction) -> None:
         source = self.pop()
         self.build.effect(op.YIELD_FROM, source)
         self.push(NOTHING)
 
-    def op_before_with(self, _: dis.Instruction) -> None:
+    def op_before_with(self, _: Instruction) -> None:
         entered = self.build.value(op.ENTER, self.pop())
         self.push(NOTHING)
         self.push(entered)
 
-    def op_load_special(self, instruction: dis.Instruction) -> None:
+    def op_load_special(self, instruction: Instruction) -> None:
         """The form of `with` since 3.14: load `__enter__`, then call it."""
         owner = self.pop()
-        if instruction.argrepr != "__enter__":
+        if meaning(instruction) != "__enter__":
             self.push_callable(NOTHING, with_null=True)
             return
         register = self.build.value(op.ENTER, owner)
         self.entered.add(register)
         self.push_callable(register, with_null=True)
 
-    def op_binary_op(self, instruction: dis.Instruction) -> None:
+    def op_binary_op(self, instruction: Instruction) -> None:
         left, right = self.pop_many(2)
-        if instruction.argrepr in ("/", "/="):
+        operator = meaning(instruction)
+        if operator in ("/", "/="):
             self.push(self.build.value(op.DIVIDE, left, right))
-        elif instruction.argrepr == "[]":
+        elif operator == "[]":
             self.item(left, right)
         else:
             self.push(NOTHING)
 
-    def op_binary_subscr(self, _: dis.Instruction) -> None:
+    def op_binary_subscr(self, _: Instruction) -> None:
         self.item(*self.pop_many(2))
 
     def item(self, base: int, key: int) -> None:
         constant = self.constants.get(key)
         self.push(self.build.value(op.ITEM, base, constant if type(constant) in (int, str) else None))
 
-    def op_build_list(self, instruction: dis.Instruction) -> None:
+    def op_build_list(self, instruction: Instruction) -> None:
         items = self.pop_many(instruction.arg or 0)
         self.push(self.build.value(op.ITEMS, tuple([item for item in items if item > 0])))
 
     op_build_tuple = op_build_set = op_build_list
 
-    def op_list_append(self, instruction: dis.Instruction) -> None:
+    def op_list_append(self, instruction: Instruction) -> None:
         item = self.pop()
         depth = instruction.arg or 1
         container = self.stack[-depth] if depth <= len(self.stack) else NOTHING
@@ -311,24 +313,24 @@ class _Reader:
 
     # Functions, imports, the end
 
-    def op_make_function(self, instruction: dis.Instruction) -> None:
+    def op_make_function(self, instruction: Instruction) -> None:
         count = 1 - self.effect_of(instruction)
         code = self.constants.get(self.pop_many(count)[-1])
         self.push(self.build.value(op.FUNCTION, code) if type(code) is CodeType else NOTHING)
 
-    def op_set_function_attribute(self, _: dis.Instruction) -> None:
+    def op_set_function_attribute(self, _: Instruction) -> None:
         _attribute, function = self.pop_many(2)
         self.push(function)
 
-    def op_import_name(self, instruction: dis.Instruction) -> None:
+    def op_import_name(self, instruction: Instruction) -> None:
         _level, names = self.pop_many(2)
-        self.push(self.build.value(op.IMPORT, instruction.argval, bool(self.constants.get(names))))
+        self.push(self.build.value(op.IMPORT, instruction.value, bool(self.constants.get(names))))
 
-    def op_import_from(self, instruction: dis.Instruction) -> None:
+    def op_import_from(self, instruction: Instruction) -> None:
         module = self.stack[-1] if self.stack else NOTHING
-        self.push(self.build.value(op.ATTRIBUTE, module, instruction.argval))
+        self.push(self.build.value(op.ATTRIBUTE, module, instruction.value))
 
-    def op_return_value(self, _: dis.Instruction) -> None:
+    def op_return_value(self, _: Instruction) -> None:
         self.build.effect(op.RETURN, max(self.pop(), NOTHING))
 
 

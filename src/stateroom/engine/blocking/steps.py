@@ -58,14 +58,23 @@ class Scope:
 
 
 class CallSites:
-    """What ``analyse`` found in a cell; holds nothing of the tree or the namespace."""
+    """What ``analyse`` found in a cell; holds nothing of the tree, nor keeps any value alive.
 
-    __slots__ = ("scope",)
+    Immutable but for ``remembered``, where a detector keeps its last verdict.
+    """
+
+    __slots__ = ("remembered", "scope")
 
     scope: Scope | None
+    remembered: object
 
     def __init__(self, scope: Scope | None) -> None:
         object.__setattr__(self, "scope", scope)
+        object.__setattr__(self, "remembered", None)
+
+    def remember(self, what: object) -> None:
+        """Keep something for the next time that the cell is judged."""
+        object.__setattr__(self, "remembered", what)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"CallSites is immutable; cannot set {name!r}")

@@ -1,6 +1,7 @@
 # make run | test | check …: each first sees to a ready .venv. `make` alone lists the targets.
 # PYTHON=3.11 works with that version, in .venv-3.11.
 # TESTS=tests/engine narrows what is tested, ARGS="-k cancel -x" goes to pytest.
+# ARGS="--only round_trip,cancel" narrows what make bench measures.
 # MINUTES=2 shortens the soak, ARGS="--seed 7" repeats one.
 PYTHON ?=
 TESTS ?= tests
@@ -14,7 +15,7 @@ ANY_PYTHON = $(shell for name in python3 python python3.14 python3.13 python3.12
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt coverage fidelity soak docs clean
+.PHONY: help venv run test check fmt coverage fidelity soak bench docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -48,6 +49,9 @@ fidelity: $(READY)  ## CPython's own tests in sessions, compared with plain Pyth
 
 soak: $(READY)  ## 20 sessions in trouble for 30 minutes: nothing lost, hung or leaked
 	@$(BIN)/python tools/soak/soak.py --minutes $(MINUTES) $(ARGS)
+
+bench: $(READY)  ## measure beside a floor, as ratios, for some minutes; ARGS=--quick takes one
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 docs: $(READY)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

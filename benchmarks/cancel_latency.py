@@ -22,12 +22,16 @@ SETTLE_S = 0.02
 """The cell is given this long to be where it will be cancelled; not part of the figure."""
 
 
+async def never_answer(_: object) -> str:
+    """Leave the cell waiting for its input."""
+    await asyncio.Event().wait()
+    return ""
+
+
 async def cancel_once(session: stateroom.Session, code: str) -> float:
     """Milliseconds from the request until the result is here."""
     started = asyncio.Event()
-    running = asyncio.create_task(
-        session.run(code, on_output=lambda _: started.set(), on_input=lambda _: asyncio.Event().wait())
-    )
+    running = asyncio.create_task(session.run(code, on_output=lambda _: started.set(), on_input=never_answer))
     await started.wait()
     await asyncio.sleep(SETTLE_S)
     start = time.perf_counter()

@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from stateroom.engine.cache import CodeCache
 from stateroom.engine.compiler import CompiledCell, Compiler
@@ -104,7 +105,7 @@ def main() -> None:
     try:
         run(Bench(0).compile("def f(): 1 / 0\nf()"), {})
     except ZeroDivisionError as error:
-        described = median_us(lambda error=error: describe_exception(error, max_chars=10_000))
+        described = median_us(partial(describe_exception, error, max_chars=10_000))
         print(f"describe_exception, 2 frames: {described:.1f}")
 
 

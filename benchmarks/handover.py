@@ -11,7 +11,8 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import stateroom
 from stateroom.worker.event_loop import MovableEventLoop
@@ -54,8 +55,12 @@ def microseconds(function: Callable[[], None], count: int) -> float:
     return statistics.median(taken) * 1e6
 
 
-def time_handover(count: int) -> None:
-    """Print what a cell pays for the loop being out of its way."""
+@contextmanager
+def handover_moves() -> Iterator[dict[str, Callable[[], None]]]:
+    """What a cell pays for the loop being out of its way, by what happens meanwhile.
+
+    They are called in the thread that entered this, in which no other loop may run.
+    """
     loop = MovableEventLoop()
     asyncio.set_event_loop(loop)
     handover = Handover(loop, on_loop_exit=lambda _: None)
@@ -74,9 +79,16 @@ def time_handover(count: int) -> None:
         handover.release()
         handover.home()
 
-    print(f"{'cell that ends before the takeover':<40}{microseconds(still, count):>8.1f} µs")
-    print(f"{'takeover, one turn there, and back':<40}{microseconds(there_and_back, count):>8.1f} µs")
+    yield {"cell that ends before the takeover": still, "takeover, one turn there, and back": there_and_back}
+    asyncio.set_event_loop(None)
     loop.close()
+
+
+def time_handover(count: int) -> None:
+    """Print the moves' medians."""
+    with handover_moves() as moves:
+        for name, move in moves.items():
+            print(f"{name:<40}{microseconds(move, count):>8.1f} µs")
 
 
 async def longest_gaps() -> None:

@@ -1,0 +1,1 @@
+"""Sessions of different make behind one shape, that of ``stateroom_session.Session``."""

@@ -18,6 +18,11 @@ USES = {
     "dir": "assert 'SSLContext' in dir(ssl)",
     "asyncio": "asyncio.sslproto.SSLProtocol",
     "hasattr": "assert hasattr(ssl, 'wrap_bio') is False and hasattr(ssl, 'SSLError')",
+    "its dict": "assert 'PROTOCOL_TLS' in ssl.__dict__",
+    "its doc": "assert ssl.__doc__.startswith('This module')",
+    "setting": "ssl.create_default_context = 5; ssl.SSLContext; assert ssl.create_default_context == 5",
+    "deleting": "del ssl.create_default_context; assert not hasattr(ssl, 'create_default_context')",
+    "reloading": "import importlib; importlib.reload(ssl)",
     "two threads": (
         "from concurrent.futures import ThreadPoolExecutor\n"
         "with ThreadPoolExecutor(8) as pool: assert len(set(pool.map(lambda _: ssl.SSLContext, range(64)))) == 1"
@@ -31,8 +36,31 @@ async def test_a_module_put_off_loads_when_it_is_used(use):
         check = "import asyncio, ssl, sys\n'_ssl' in sys.modules"
         assert (await session.run(check, check=True)).value is False
         await session.run(use, check=True)
-        loaded = await session.run("'_ssl' in sys.modules, ssl.__name__, '__getattr__' in vars(ssl)")
-        assert loaded.value == (True, "ssl", False)
+        loaded = await session.run("'_ssl' in sys.modules, ssl.__name__, type(ssl).__name__")
+        assert loaded.value == (True, "ssl", "module")
+
+
+FAILING = """
+import ssl, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name == "base64":
+            raise MemoryError("no room")
+sys.modules.pop("base64", None)
+sys.meta_path.insert(0, Blocked())
+try:
+    ssl.SSLContext
+except MemoryError as error:
+    print(error)
+finally:
+    del sys.meta_path[0]
+"""
+
+
+async def test_a_load_that_fails_is_tried_again():
+    async with stateroom.Session() as session:
+        assert (await session.run(FAILING, check=True)).stdout == "no room\n"
+        assert (await session.run("ssl.create_default_context().__class__.__name__")).value == "SSLContext"
 
 
 PLAIN = "import asyncio, ssl, json; print(json.dumps([sorted(dir(ssl)), sorted(dir(asyncio.sslproto))]))"

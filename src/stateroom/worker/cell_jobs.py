@@ -82,8 +82,6 @@ class CellJobs:
         self._steps.begin(message.execution_id)
         self._context.run(origin_of_cell.set, message.execution_id)
         reopen_stdin(self._input)
-        if message.argv is not None:
-            self._become_script(message)
 
     def _become_script(self, message: ExecuteMessage) -> None:
         """Let the cell find what a script finds: its file, its arguments, its folder on the path."""
@@ -95,13 +93,15 @@ class CellJobs:
             namespace["__file__"] = message.filename
             namespace["__cached__"] = None
             namespace["__loader__"] = SourceFileLoader("__main__", message.filename)
-            sys.path[0] = os.path.dirname(os.path.abspath(message.filename))
+            sys.path[:1] = [os.path.dirname(os.path.abspath(message.filename))]
 
     def _run(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:
         started = time.perf_counter()
         mode = ExecutionMode.UNKNOWN
         executor = self._executor
         try:
+            if message.argv is not None:
+                self._become_script(message)
             cell = executor.prepare(message.code, message.filename)
             plan = executor.plan(cell)
             mode = plan.mode

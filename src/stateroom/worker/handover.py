@@ -23,6 +23,7 @@ import enum
 import threading
 import time
 from collections.abc import Callable
+from threading import current_thread
 from typing import Any
 
 from .event_loop import LoanDesk, MovableEventLoop
@@ -58,6 +59,7 @@ class Handover:
         self._lock = threading.Lock()
         self._go = _closed_gate()
         self._back = _closed_gate()
+        self._is_asked_home = False
         self._called_home = False
         self._parked = True
         self._has_companion = False
@@ -119,13 +121,14 @@ class Handover:
         """Bring the loop back to this thread; waits while a callback of it is running elsewhere."""
         if self.try_home():
             return
-        if not self._called_home:
-            self._called_home = True
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        if not self._is_asked_home:
+            # In this order: a signal handler of the user's may raise in between, and asking twice does no harm.
+            self.loop.call_soon_threadsafe(self._go_home)
+            self._is_asked_home = True
         while not self._parked:
             self.wait_for_loop()
         self._back.acquire(blocking=False)  # a cancel may have ended the wait after it had succeeded
-        self._called_home = False
+        self._is_asked_home = self._called_home = False
         self.place = Place.HOME
 
     def wait_for_loop(self) -> None:
@@ -141,9 +144,15 @@ class Handover:
         finally:
             waiting.cancel()  # does nothing to a future that is done
 
+    def _go_home(self) -> None:
+        """In the loop, of the companion or, if asked too often, back at home already."""
+        if not self._parked:
+            self._called_home = True
+            self.loop.stop()
+
     def _accompany(self) -> None:
         self._prepare_thread()
-        threading.current_thread().name = "stateroom-companion"  # what user code may see of it
+        _name_this_thread("stateroom-companion")
         while True:
             self._go.acquire()
             while not self._called_home:  # a callback of the user's may stop the loop as well
@@ -158,6 +167,14 @@ class Handover:
             self.loop.run_forever()
         except BaseException as error:  # noqa: BLE001 - SystemExit or KeyboardInterrupt of a task or callback
             self._on_loop_exit(error)
+
+
+def _name_this_thread(name: str) -> None:
+    """For user code that asks; a cell may have taken away what that needs (``sys.stderr``, for one)."""
+    try:
+        current_thread().name = name
+    except Exception:  # noqa: BLE001, S110
+        pass
 
 
 def _closed_gate() -> threading.Lock:

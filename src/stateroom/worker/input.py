@@ -70,6 +70,10 @@ class InputBroker:
         self._stdin = io.TextIOWrapper(io.BufferedReader(_LineSource(self)), encoding="utf-8")
         return self._stdin
 
+    def is_closed_stdin(self, stream: object) -> bool:
+        """Whether that is the stream made here, and closed."""
+        return stream is self._stdin and self._stdin.closed
+
     def input(self, prompt: object = "", /) -> str:
         """Read a line from the session's client; the prompt travels with the request.
 
@@ -169,6 +173,7 @@ class _LineSource(io.RawIOBase):
 
 
 def reopen_stdin(broker: InputBroker) -> None:
-    """``exit()`` closes ``sys.stdin``; the next cell has an open one again."""
-    if sys.stdin is None or sys.stdin.closed:
+    """``exit()`` closes ``sys.stdin``, and a cell may delete it: the next cell has an open one again."""
+    stream = getattr(sys, "stdin", None)
+    if stream is None or broker.is_closed_stdin(stream):
         sys.stdin = broker.stdin()

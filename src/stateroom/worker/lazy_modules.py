@@ -1,8 +1,8 @@
 """Modules of the standard library that asyncio imports for everybody and few cells ever use.
 
 ``ssl`` alone costs a worker 4 MB and some milliseconds of its start. It is put into ``sys.modules`` as
-a module that loads itself when it is first asked for something. ``importlib.util.LazyLoader`` does
-not do here: its modules load as soon as a second ``import`` statement looks at their spec.
+a module that loads itself when it is first touched. ``importlib.util.LazyLoader`` does not do
+here: its modules load as soon as a second ``import`` statement looks at their spec.
 """
 
 from __future__ import annotations
@@ -16,6 +16,27 @@ from typing import Any
 
 __all__ = ["import_asyncio"]
 
+_ASKED_BY_IMPORT = frozenset({"__class__", "__spec__"})
+_lock = threading.RLock()
+_loading: set[int] = set()
+
+
+class _PutOff(ModuleType):
+    """A module that is not loaded yet; the first touch makes it an ordinary one, before it is answered."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _ASKED_BY_IMPORT:
+            _load(self)
+        return ModuleType.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _load(self)
+        ModuleType.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _load(self)
+        ModuleType.__delattr__(self, name)
+
 
 def import_asyncio() -> None:
     """Import asyncio without ``ssl``, which follows when it is used.
@@ -23,41 +44,34 @@ def import_asyncio() -> None:
     An ordinary import where one of them is loaded already, or where this Python has no ``ssl`` at all.
     """
     spec = find_spec("asyncio")
-    put_off = not {"asyncio", "ssl"} & sys.modules.keys() and find_spec("_ssl") is not None
-    if put_off and spec is not None:
-        _put_off(find_spec("ssl"))
-        protocol = _put_off(PathFinder.find_spec("asyncio.sslproto", spec.submodule_search_locations))
-        import asyncio
+    if spec is None or {"asyncio", "ssl"} & sys.modules.keys() or find_spec("_ssl") is None:
+        return
+    _put_off(find_spec("ssl"))
+    protocol = _put_off(PathFinder.find_spec("asyncio.sslproto", spec.submodule_search_locations))
+    import asyncio
 
-        asyncio.sslproto = protocol  # type: ignore[attr-defined]  # the import system sets it on loading
+    asyncio.sslproto = protocol  # type: ignore[attr-defined]  # the import system sets it on loading
 
 
 def _put_off(spec: ModuleSpec | None) -> ModuleType | None:
     if spec is None or spec.loader is None:
         return None
-    loader, lock = spec.loader, threading.RLock()
-    module = module_from_spec(spec)
-    namespace, begun = vars(module), list[bool]()
-
-    def load() -> None:
-        with lock:  # a second thread waits here until the first has loaded all of it
-            if not begun:
-                begun.append(True)
-                loader.exec_module(module)
-                namespace.pop("__getattr__", None)
-                namespace.pop("__dir__", None)
-
-    def get(name: str) -> Any:
-        load()
-        try:
-            return namespace[name]
-        except KeyError:
-            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}") from None
-
-    def names() -> list[str]:
-        load()
-        return sorted(namespace)
-
-    namespace.update(__getattr__=get, __dir__=names)
-    sys.modules[module.__name__] = module
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    module.__class__ = _PutOff
     return module
+
+
+def _load(module: ModuleType) -> None:
+    """Load it, once. If that fails, the next touch tries again."""
+    with _lock:  # a second thread waits here until the first has loaded all of it
+        if type(module) is not _PutOff or id(module) in _loading:
+            return
+        _loading.add(id(module))
+        try:
+            spec = module.__spec__
+            assert spec is not None
+            assert spec.loader is not None
+            spec.loader.exec_module(module)
+            module.__class__ = ModuleType  # type: ignore[assignment]
+        finally:
+            _loading.discard(id(module))

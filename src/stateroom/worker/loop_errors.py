@@ -56,7 +56,8 @@ class LoopErrors:
         origin = _origin(context)
         token = origin_of_cell.set(origin) if origin is not None else None
         try:
-            sys.stderr.write(_text(context))
+            if (stream := getattr(sys, "stderr", None)) is not None:
+                stream.write(_text(context))
         finally:
             if token is not None:
                 origin_of_cell.reset(token)

@@ -27,9 +27,13 @@ class Outbox:
         self.pending_bytes = 0
         self.wake: Callable[[], None] = lambda: None
         self._sock = sock
+        self._incoming: deque[list[memoryview]] = deque()
+        """Whole frames, not counted yet."""
         self._queue: deque[memoryview] = deque()
-        # A finalizer that prints can interrupt a send of its own thread: reentrant, and `_pumping`
-        # leaves the sending to the outer call.
+        self._sent: deque[tuple[memoryview, int]] = deque()
+        """What the socket has taken of the first of the queue, until that is seen to."""
+        # A finalizer or a signal handler that prints can interrupt a send of its own thread at any point:
+        # it may only append its frame, and leaves all else to the call that it has interrupted.
         self._lock = threading.RLock()
         self._pumping = False
         self._closed = False
@@ -42,11 +46,9 @@ class Outbox:
 
         Raises :class:`FrameTooLarge` or :class:`NotPlainData`; nothing is queued then.
         """
-        parts = self.writer.encode(message, payload)
+        views = [memoryview(part) for part in self.writer.encode(message, payload)]
         with self._lock:
-            for part in parts:
-                self._queue.append(memoryview(part))
-                self.pending_bytes += self._queue[-1].nbytes
+            self._incoming.append(views)
             self._pump()
             left = bool(self._queue)
         if left:
@@ -68,6 +70,7 @@ class Outbox:
     def close(self) -> None:
         """Drop what is pending and all that comes: nobody reads any more."""
         self._closed = True
+        self._incoming.clear()
         self._queue.clear()
         self.pending_bytes = 0
 
@@ -78,20 +81,46 @@ class Outbox:
         self._sock.close()
 
     def _pump(self) -> None:
-        if self._pumping or self._closed:
-            return
-        self._pumping = True
+        while not self._pumping and not self._closed:
+            self._pumping = True
+            try:
+                self._count_sent()  # if a signal handler has ended the last call too early
+                self._take_in()
+                self._send_queue()
+            finally:
+                self._pumping = False
+            if not self._incoming:  # of a call that came inside of this one
+                return
+
+    def _take_in(self) -> None:
+        while self._incoming:
+            views = self._incoming.popleft()
+            self._queue.extend(views)
+            self.pending_bytes += sum([view.nbytes for view in views])
+
+    def _send_queue(self) -> None:
         try:
             while self._queue:
                 view = self._queue[0]
-                sent = self._sock.send(view, socket.MSG_DONTWAIT)
-                self.pending_bytes -= sent
-                self._queue.popleft()
-                if sent < view.nbytes:
-                    self._queue.appendleft(view[sent:])
+                # One call of C, so that a signal handler that raises cannot come between what the socket
+                # has taken and the note of it.
+                sending = map(self._sock.send, (view,), (socket.MSG_DONTWAIT,))
+                self._sent.extend(zip((view,), sending, strict=True))
+                self._count_sent()
+            self.pending_bytes = 0
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             self.close()  # the session is gone; the i/o thread sees the end of the transport
-        finally:
-            self._pumping = False
+
+    def _count_sent(self) -> None:
+        """Take out of the queue what was sent of its first view, once."""
+        while self._sent:
+            view, sent = self._sent[0]
+            if self._queue and self._queue[0] is view:
+                self.pending_bytes -= sent
+                if sent < view.nbytes:
+                    self._queue[0] = view[sent:]
+                else:
+                    self._queue.popleft()
+            self._sent.popleft()

@@ -13,7 +13,9 @@ import os
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from ..protocol.messages import OutputMessage, Stream
 from .interrupts import Interrupts
@@ -55,8 +57,9 @@ class Output:
         self.pipes_have_more = self._poll.poll
         """``pipes_have_more(0)`` says so at once."""
         self._tails = dict.fromkeys(pipes, b"")
-        # Reentrant: a finalizer or a signal handler of the user's may print inside of a print.
         self._lock = threading.RLock()
+        self._due: deque[Callable[[], None]] = deque()
+        self._acting = False
         self.in_line = False
         """Whether the last part was text that leaves its line open."""
         self._size = 0
@@ -88,61 +91,81 @@ class Output:
         if self._forked:
             _write_all(1 if stream == "stdout" else 2, _encode([part]))
             return
-        with self._lock:
-            if self.pipes_have_more(0):
-                self._drain_pipes()
-            self._gather(stream, current_origin() or self.running)
-            self._batch.parts.append(part)
-            self._size += len(part)
-            self.in_line = isinstance(part, str) and not part.endswith("\n")
-            if not self.in_line or self._size >= BATCH_BYTES or "\n" in part or "\r" in part:
-                self._pass_on()
+        self._act(partial(self._take, stream, current_origin() or self.running, part))
 
     def line_ended(self, batch: Batch) -> None:
         """A line has come into this batch by the short way of :class:`TextStream`, perhaps too late."""
-        with self._lock:
-            if batch is not self._batch:
-                self._send_batch(batch)
-            elif len(batch.parts) >= BATCH_PARTS:
-                self._flush()
-            else:
-                self._pass_on()
+        self._act(partial(self._take_line, batch))
 
     def flush(self) -> None:
         """Send what was gathered, without waiting for more."""
-        with self._lock:
-            self._flush()
+        self._act(self._flush)
 
     def drain(self) -> None:
         """Send all that has been written so far, by anybody."""
-        with self._lock:
-            if self.pipes_have_more(0):
-                self._drain_pipes()
-            self._flush(keep_batching=False)
+        self._act(self._drain)
 
     def try_drain(self, *, pipes: bool) -> bool:
         """As :meth:`drain`, unless another thread is at it: then False, at once."""
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            if pipes:
-                self._drain_pipes()
-            self._flush()
+            self._act(self._drain_pipes if pipes else self._flush)
         finally:
             self._lock.release()
         return True
+
+    def _act(self, action: Callable[[], None]) -> None:
+        """Do it now; inside of another one, after that one.
+
+        A finalizer or a signal handler of the user's may print inside of a print, at any line of it.
+        """
+        with self._lock:
+            self._due.append(action)
+            while self._due and not self._acting:
+                self._acting = True
+                try:
+                    while self._due:
+                        self._due.popleft()()
+                finally:
+                    self._acting = False
+
+    def _take(self, stream: Stream, origin: str | None, part: str | bytes) -> None:
+        if self.pipes_have_more(0):
+            self._drain_pipes()
+        self._gather(stream, origin)
+        self._batch.parts.append(part)
+        self._size += len(part)
+        self.in_line = isinstance(part, str) and not part.endswith("\n")
+        if not self.in_line or self._size >= BATCH_BYTES or "\n" in part or "\r" in part:
+            self._pass_on()
+
+    def _take_line(self, batch: Batch) -> None:
+        if batch is not self._batch:
+            self._send_batch(batch)
+        elif len(batch.parts) >= BATCH_PARTS:
+            self._flush()
+        else:
+            self._pass_on()
+
+    def _drain(self) -> None:
+        if self.pipes_have_more(0):
+            self._drain_pipes()
+        self._flush()
+        self._sent_at = 0.0  # what comes next is sent at once
 
     def forget_after_fork(self) -> None:
         """In a forked child: write to the descriptors, which the parent's worker reads."""
         self._forked = True
         self._lock = threading.RLock()
+        self._due.clear()
         self._admit_nothing()
 
     def _pass_on(self) -> None:
         """Send the batch if it is due, or see to it that somebody will."""
         now = time.monotonic()
         if self._size >= BATCH_BYTES or now - self._sent_at >= BATCH_INTERVAL_S:
-            self._flush(now)
+            self._flush()
         elif self.flush_at is None:
             self.flush_at = self._sent_at + BATCH_INTERVAL_S
             self.arm()
@@ -164,14 +187,12 @@ class Output:
         for text_stream in self.streams.values():
             text_stream.admits = NOBODYS
 
-    def _flush(self, now: float | None = None, *, keep_batching: bool = True) -> None:
+    def _flush(self) -> None:
         self.flush_at = None
         if self._batch.parts:
             self._size = 0
             self._send_batch(self._batch)
-            self._sent_at = now or time.monotonic()
-        if not keep_batching:
-            self._sent_at = 0.0
+            self._sent_at = time.monotonic()
 
     def _send_batch(self, batch: Batch) -> None:
         parts = batch.parts[:]

@@ -152,9 +152,9 @@ class _ByteStream(io.BufferedIOBase):
 
 def flush_streams() -> None:
     """Pass on what the cell wrote to streams of its own; ours hold nothing back."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (getattr(sys, "stdout", None), getattr(sys, "stderr", None)):
         try:
-            if not isinstance(stream, TextStream):
+            if stream is not None and not isinstance(stream, TextStream):
                 stream.flush()
         except Exception:  # noqa: BLE001, S110 - closed by the cell, or an object of its own
             pass

@@ -8,7 +8,9 @@ import contextvars
 import os
 import socket
 import sys
+import time
 from collections import deque
+from collections.abc import Coroutine
 from threading import get_ident
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -152,7 +154,7 @@ class SubprocessWorker:
             self.handover,
             self.receiver,
             settings.engine.takeover_after_s,
-            is_asking=self.input.is_asking,
+            is_asking=lambda: self.input.is_asking() or self.steps.is_asking(),
             wake=self._wake_io,
         )
         self._inbox: deque[Job | ShutdownMessage] = deque()
@@ -263,10 +265,17 @@ class SubprocessWorker:
         for task in tasks:
             task.cancel()
         if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=TASKS_GRACE_S))
-        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self._complete(asyncio.wait(tasks, timeout=TASKS_GRACE_S))
+        self._complete(self.loop.shutdown_asyncgens())
         self.loop.close()
         self._flush_output()
+
+    def _complete(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """As ``run_until_complete``; a stop of the loop, of a message or of user code, does not end it."""
+        task = self.loop.create_task(coroutine)
+        task.add_done_callback(lambda _: self.loop.stop())
+        while not task.done():
+            self.handover.run_at_home()
 
     def _forget_after_fork(self) -> None:
         self.interrupts.aim(None)
@@ -279,7 +288,7 @@ class SubprocessWorker:
     def _next(self) -> Job | ShutdownMessage:
         """Run the loop until there is something to do."""
         while True:
-            if not self.handover.try_home():
+            while not self.handover.try_home():
                 self._wait_for_loop()
             if self._inbox:
                 return self._inbox.popleft()
@@ -296,9 +305,13 @@ class SubprocessWorker:
         try:
             self.handover.home()
         except asyncio.CancelledError as error:
+            while not self._inbox:  # aimed at before it is put there
+                time.sleep(0)
             job = self._inbox.popleft()
             assert not isinstance(job, ShutdownMessage)
             self._finish(job, failure(job, error, max_chars=self.executor.config.max_error_chars))
+        except BaseException as error:  # noqa: BLE001 - raised by a signal handler of the user's
+            self.loop_errors.left_loop(error)
         finally:
             self._waits_for_loop = False
 
@@ -321,7 +334,11 @@ class SubprocessWorker:
     def _finish(self, job: Job, reply: Reply, buffers: list[Any] | None = None) -> None:
         """All output of the job, then its one reply, then ready for the next."""
         self.interrupts.aim(None)
-        self._flush_output()
+        try:
+            flush_streams()
+        except BaseException:  # noqa: BLE001, S110 - a stream of the cell's own; it is late for an exit
+            pass
+        self.output.drain()
         if isinstance(reply, ResultMessage | ErrorMessage):
             reply.notes = [*reply.notes, *self.cells.end()]
         self._current = None

@@ -19,7 +19,7 @@ from cloudpickle.cloudpickle import _should_pickle_by_reference
 from ...engine.sources import SourceCache
 from . import rebuild
 from .live import LiveObjects
-from .reasons import Unpicklable, refusal
+from .reasons import Unpicklable, is_users, refusal
 from .sources import KeptSources
 from .stream import Stream
 
@@ -72,7 +72,7 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if issubclass(kind, type):
             return self._reduce_class(obj)
         if id(kind) not in self._allowed:
-            if kind.__module__ != "__main__" and refusal(obj) is not None:
+            if not is_users(kind) and refusal(obj) is not None:
                 raise Unpicklable(obj)
             self._allowed[id(kind)] = kind
         return NotImplemented

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import CellType, FunctionType
 from typing import Any
 
-__all__ = ["Unpicklable", "describe", "find_path", "reason_for", "refusal", "type_name"]
+__all__ = ["Unpicklable", "describe", "find_path", "is_users", "reason_for", "refusal", "type_name"]
 
 MAX_REASON_CHARS = 300
 MAX_PATH_STEPS = 5
@@ -54,6 +54,11 @@ def _name_of(kind: type) -> str:
     name = type.__getattribute__(kind, "__qualname__")
     module = type.__getattribute__(kind, "__module__")
     return _clean(name if module == "builtins" or not isinstance(module, str) else f"{module}.{name}")
+
+
+def is_users(kind: type) -> bool:
+    """Whether a cell has made this type; asked past the metaclass."""
+    return bool(type.__getattribute__(kind, "__module__") == "__main__")
 
 
 def refusal(obj: Any) -> str | None:

@@ -19,7 +19,7 @@ from ...protocol.framing import Buffer
 from .cancelling import is_cancel
 from .live import LiveObjects
 from .pickler import NamespacePickler
-from .reasons import reason_for, refusal, type_name
+from .reasons import is_users, reason_for, refusal, type_name
 from .stream import Limits, OverLimit, Stream
 from .versions import package_versions
 
@@ -150,7 +150,7 @@ def _bad_name(name: object) -> str | None:
 
 def _hopeless(value: Any, live: LiveObjects) -> str | None:
     """Why it is no use to try; an instance of the user's own class may know how to be saved."""
-    return None if type(value).__module__ == "__main__" or value in live else refusal(value)
+    return None if is_users(type(value)) or value in live else refusal(value)
 
 
 def _rank(variables: dict[str, Any]) -> Any:
@@ -251,12 +251,17 @@ def _relieve_classes(values: dict[str, Any], way: _Way) -> dict[str, str]:
 
 
 def _is_users_class(value: Any) -> bool:
-    return issubclass(type(value), type) and value.__module__ == "__main__"
+    return issubclass(type(value), type) and is_users(value)
+
+
+_MADE_ANEW = frozenset({"__dict__", "__weakref__", "_abc_impl"})
+"""Members that every new class has of its own."""
 
 
 def _bad_members(cls: type, way: _Way) -> dict[str, str]:
     """Each by itself, in a class without the others: a method that calls ``super()`` holds its class."""
-    members = {name: member for name, member in vars(cls).items() if type(name) is str}
+    own: Mapping[Any, Any] = type.__getattribute__(cls, "__dict__")
+    members = {name: own[name] for name in own if type(name) is str and name not in _MADE_ANEW}
     bad = {}
     for name, member in members.items():
         way.left_out[id(cls)] = frozenset(members.keys() - {name})

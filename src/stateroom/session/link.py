@@ -51,7 +51,7 @@ class WorkerLink:
         )
         self._on_message = on_message
         self._on_gone = on_gone
-        self._ready: asyncio.Future[ReadyMessage] = loop.create_future()
+        self._ready: asyncio.Future[None] = loop.create_future()
         self._gone: asyncio.Future[ExitReport] = loop.create_future()
         self._loop = loop
         process.watch(self._exited)
@@ -94,9 +94,7 @@ class WorkerLink:
             await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
             self._transport.send(settings_message(self.config))
             async with asyncio.timeout(self.config.start_timeout_s):
-                ready = await self._ready
-            check_version(ready, self.config)
-            self.python_version = ready.python_version
+                await self._ready
         except TimeoutError:
             limit = f"the worker was not ready within start_timeout_s ({self.config.start_timeout_s} s)"
             failure = WorkerStartError(limit + self._tail(self._last_words("stderr")))
@@ -144,15 +142,17 @@ class WorkerLink:
         return self.process.leftover(stream).decode("utf-8", "replace")
 
     def _receive(self, item: ToSession | ProtocolError) -> None:
-        if self._ready.done():
+        if self.is_ready:
             self._on_message(item)
-        elif isinstance(item, ReadyMessage):
-            self._ready.set_result(item)
-        elif isinstance(item, FaultMessage):
-            self._ready.set_exception(VersionMismatch(item.reason))
-        else:
-            reason = str(item) if isinstance(item, ProtocolError) else f"a {type(item).__name__} came first"
-            self._ready.set_exception(WorkerStartError(f"the worker did not say Ready: {reason}"))
+        elif not self._ready.done():  # else the start has failed, or nobody waits for it any more
+            self._take_first(item)
+
+    def _take_first(self, item: ToSession | ProtocolError) -> None:
+        try:
+            self.python_version = check_first(item, self.config)
+            self._ready.set_result(None)
+        except (VersionMismatch, WorkerStartError) as error:
+            self._ready.set_exception(error)
 
     def _hung_up(self) -> None:
         """The transport has ended: so will the process, or it is of no use any more."""
@@ -188,6 +188,20 @@ def settings_message(config: SessionConfig) -> ConfigureMessage:
         max_frame_bytes=config.max_frame_bytes,
         max_outbox_bytes=config.max_outbox_bytes,
     )
+
+
+def check_first(item: ToSession | ProtocolError, config: SessionConfig) -> str:
+    """The Python version of the worker that says this first.
+
+    Raises :class:`VersionMismatch` or :class:`WorkerStartError` if the session cannot use it.
+    """
+    if isinstance(item, FaultMessage):
+        raise VersionMismatch(item.reason)
+    if not isinstance(item, ReadyMessage):
+        reason = str(item) if isinstance(item, ProtocolError) else f"a {type(item).__name__} came first"
+        raise WorkerStartError(f"the worker did not say Ready: {reason}")
+    check_version(item, config)
+    return item.python_version
 
 
 def check_version(ready: ReadyMessage, config: SessionConfig) -> None:

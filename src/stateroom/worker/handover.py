@@ -122,7 +122,7 @@ class Handover:
         if self.try_home():
             return
         if not self._is_asked_home:
-            # In this order: a signal handler of the user's may raise in between, and asking twice does no harm.
+            # In this order: a signal handler of the user's may raise in between. Asking twice does no harm.
             self.loop.call_soon_threadsafe(self._go_home)
             self._is_asked_home = True
         while not self._parked:

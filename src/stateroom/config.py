@@ -78,7 +78,7 @@ class EngineConfig(_Settings, frozen=True, kw_only=True):
     require_import_for_module_calls: bool = True
     """Only names that really are, or are about to be, modules count as modules."""
     warn_on_blocking: bool = False
-    """Say on the worker's log which call made a cell blocking."""
+    """Tell which call made a cell blocking: a warning of the session, or of the executor's log."""
     blocking_modules: tuple[str, ...] = ()
     """Modules all of whose calls block, besides the built-in list."""
     blocking_methods: tuple[str, ...] = ()

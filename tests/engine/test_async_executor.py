@@ -197,3 +197,11 @@ def test_environment_that_cannot_be_read_is_named(monkeypatch, text):
     monkeypatch.setenv("STATEROOM_CODE_CACHE_SIZE", text)
     with pytest.raises(ValueError, match="STATEROOM_CODE_CACHE_SIZE"):
         EngineConfig.load()
+
+
+async def test_a_blocking_call_is_logged_if_that_is_wanted(caplog):
+    config = EngineConfig(warn_on_blocking=True)
+    executor = AsyncExecutor(NamespaceManager(), execution_id="embedded", config=config)
+    await executor.execute("import time\ndef nap(): time.sleep(0)\nnap()")
+    await executor.execute("x = 1")
+    assert caplog.messages == ["time.sleep blocks in line 3 of a cell of embedded (by way of nap)"]

@@ -171,8 +171,22 @@ class AsyncExecutor:
         """Run a cell with top-level await in the calling task.
 
         Stretches of it that block are handed to ``outside``, which calls them with the loop out of
-        their way.
+        their way. Raises TimeoutError after ``tla_timeout``; such a stretch is run to its end first.
         """
+        if self.tla_timeout is None:
+            return await self._run_parts(plan, outside)
+        limit = asyncio.timeout(self.tla_timeout)
+        try:
+            async with limit:
+                return await self._run_parts(plan, outside)
+        except TimeoutError as error:
+            if limit.expired():  # else it is the cell's own
+                error.args = (f"the cell took longer than tla_timeout_s ({self.tla_timeout} s)",)
+            raise
+
+    async def _run_parts(
+        self, plan: Plan, outside: Callable[[Callable[[], Any]], Awaitable[Any]] | None
+    ) -> Any:
         if plan.cell.is_wrapped:
             value = await fallback.run(plan.cell, self.namespace_manager)
             return None if plan.cell.quiet else value
@@ -192,9 +206,10 @@ class AsyncExecutor:
 
     async def _dispatch(self, cell: CompiledCell) -> Any:
         plan = self.plan(cell)
+        if plan.verdict is not None and self.config.warn_on_blocking:
+            _log_blocking(plan.verdict, self.execution_id)
         if plan.mode is ExecutionMode.TOP_LEVEL_AWAIT:
-            async with asyncio.timeout(self.tla_timeout):
-                return await self.coroutines.run(self.run_coroutine(plan, self._threaded.run))
+            return await self.coroutines.run(self.run_coroutine(plan, self._threaded.run))
         if plan.mode is ExecutionMode.BLOCKING_SYNC:
             return await self._threaded.run(partial(self.run_sync, cell))
         return self.run_sync(cell)
@@ -219,6 +234,14 @@ class AsyncExecutor:
 
 def _parts(cell: CompiledCell) -> tuple[Segment, ...]:
     return tuple(Segment(code) for code in (cell.body, cell.last) if code is not None)
+
+
+def _log_blocking(verdict: Verdict, execution_id: str) -> None:
+    import logging  # not before it is needed: a worker, which sends a message instead, starts faster
+
+    how = f" (by way of {', '.join(verdict.via)})" if verdict.via else ""
+    where = f"line {verdict.line} of a cell of {execution_id}"
+    logging.getLogger("stateroom.engine").warning("%s blocks in %s%s", verdict.call, where, how)
 
 
 def _snippet(code: str, width: int = 60) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter, deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Hashable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from types import EllipsisType
 from typing import Any, Self
@@ -20,6 +20,7 @@ import structlog
 
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
+from .helpers import Helpers
 from .info import figures_of
 from .pool_map import MapItem, map_over
 from .pool_members import Member, Waiter
@@ -33,7 +34,8 @@ from .pool_policy import (
     to_evict,
     to_start,
 )
-from .session import Session, load_config
+from .session import Session
+from .settings import load_config
 from .template_launcher import TemplateLauncher
 
 __all__ = ["SessionPool"]
@@ -69,7 +71,7 @@ class SessionPool:
         self._starting: dict[Member, asyncio.Task[Exception | None]] = {}
         self._closing: set[Member] = set()
         self._waiters: deque[Waiter] = deque()
-        self._helpers: set[asyncio.Task[Any]] = set()
+        self._helpers = Helpers()
         self._end: asyncio.Task[None] | None = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._failures = 0
@@ -197,8 +199,8 @@ class SessionPool:
         for task in self._starting.values():
             task.cancel()
         for member in [*self._idle, *self._kept, *self._busy, *self._starting]:
-            self._run_beside(member.session.close())
-        tasks = [*self._helpers, *self._starting.values()]
+            self._helpers.run(member.session.close())
+        tasks = [*self._helpers.tasks, *self._starting.values()]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2 * grace_s + CLOSE_SLACK_S)
             if late:
@@ -377,7 +379,7 @@ class SessionPool:
     def _retire(self, member: Member, reason: Retirement) -> None:
         self._recycled[reason] += 1
         self._closing.add(member)
-        self._run_beside(self._bury(member))
+        self._helpers.run(self._bury(member))
 
     async def _bury(self, member: Member) -> None:
         try:
@@ -432,11 +434,6 @@ class SessionPool:
             closing=len(self._closing),
             waiting=sum(not waiter.member.done() for waiter in self._waiters),
         )
-
-    def _run_beside(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._helpers.add(task)
-        task.add_done_callback(self._helpers.discard)
 
     @staticmethod
     def _now() -> float:

@@ -41,6 +41,24 @@ class Schedule:
         """Move the session to its next state; raises :class:`UnexpectedMessage` if there is none."""
         self.state = advance_session(self.state, event)
 
+    def start(self) -> None:
+        """A first worker is about to be made. Raises :class:`Busy`, :class:`SessionClosed`."""
+        if self.is_closing:
+            raise SessionClosed("the session is closed; make another one")
+        if self.state is not SessionState.NEW:
+            raise Busy(
+                f"the session was started already (it is {self.state}); restart() gives it a new worker"
+            )
+        self.advance(SessionEvent.START)
+
+    def restart(self) -> None:
+        """Another worker is about to be made. Raises :class:`Busy`, :class:`SessionClosed`."""
+        if self.is_closing or self.state is SessionState.NEW:
+            self.check_open()
+        if self.state in (SessionState.STARTING, SessionState.RESTARTING):
+            raise Busy(f"the session is {self.state} already; cells that are run now wait for its new worker")
+        self.advance(SessionEvent.RESTART)
+
     def submit(self, work: Work, *, queue: bool = True) -> None:
         """Send it now, or let it wait its turn.
 

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from difflib import get_close_matches
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import msgspec
-import structlog
 
-from ..config import EngineConfig, SessionConfig
-from ..errors import (
-    CheckpointError,
-    ConfigError,
-    SessionBroken,
-    SessionClosed,
-    SessionError,
-)
+from ..config import SessionConfig
+from ..errors import SessionClosed
 from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
-from ..protocol.messages import (
-    ExecuteMessage,
-    FaultMessage,
-    HeartbeatMessage,
-    RestoredMessage,
-    StepMessage,
-    StepReplyMessage,
-    ToSession,
-)
-from .cancellation import Canceller, CancelOutcome
-from .checkpoint_store import CheckpointFile
-from .errand import Errand
-from .execution import (
-    DisplayCallback,
-    Execution,
-    ExecutionResult,
-    OutputCallback,
-    call_back,
-)
+from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
+from .cancel_desk import CancelDesk
+from .cancellation import CancelOutcome
+from .checkpoint_desk import CheckpointDesk
+from .control import Control, StepCallback
+from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback, call_back
+from .helpers import Helpers
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
@@ -46,12 +26,11 @@ from .keeper import Checkpoint, Keeper, Recovery
 from .process import ExitReport, Launcher, spawn
 from .router import Router, Work
 from .schedule import Schedule
+from .settings import load_config
 from .stream import MessageStream
 from .supervisor import Supervisor
 
 __all__ = ["Session"]
-
-log = structlog.get_logger("stateroom.session")
 
 
 class Session:
@@ -72,8 +51,6 @@ class Session:
         """Called with output of executions that have ended, and of none."""
         self.on_late_display: DisplayCallback = _ignore
         """The same for displays, their clearing, and progress."""
-        self.on_step: Callable[[StepMessage], Awaitable[StepReplyMessage]] | None = None
-        """Asked what is recorded of a cell's step, and to record it; without it nothing is recorded."""
         self.attachments: dict[str, Callable[[], dict[str, Any]]] = {}
         """What shows its figures in :attr:`info`, by name."""
         self._interceptors = Interceptors(
@@ -82,10 +59,11 @@ class Session:
             pause=self._pause,
             resume=self._resume,
         )
-        self._inputs = InputDesk(self._send, self._run_beside)
+        self._helpers = Helpers()
+        self._inputs = InputDesk(self._send, self._helpers)
         self._router = Router(
             self._interceptors,
-            on_control=self._control,
+            on_control=lambda message: self._control.take(message),  # noqa: PLW0108 - made below
             on_input=self._inputs.take,
             on_finished=self._finished,
             # Looked up at each call: the user may replace them.
@@ -104,10 +82,11 @@ class Session:
             self._keeper,
             on_gone=self._inputs.forget,
             on_lost=lambda report: call_back(self.on_worker_lost, report),
-            run_beside=self._run_beside,
+            helpers=self._helpers,
         )
-        self._canceller = Canceller(self.config, request=self._request_cancel, hard_stop=self._hard_stop)
-        self._helpers: set[asyncio.Task[Any]] = set()
+        self._control = Control(self._supervisor, self._helpers)
+        self._cancels = CancelDesk(self.config, self._router, self._schedule, self._supervisor, self._helpers)
+        self._checkpoints = CheckpointDesk(self._keeper, self._schedule, self._cancels, self._helpers)
         self._executions = 0
         self._closing: asyncio.Future[None] | None = None
 
@@ -151,11 +130,11 @@ class Session:
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
         self._schedule.submit(execution, queue=queue)
-        timer = self._limit(execution, timeout) if timeout is not None else None
+        timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
             result = await execution.done
         except asyncio.CancelledError:
-            self._abandon(execution)
+            self._cancels.abandon(execution)
             raise
         finally:
             if timer is not None:
@@ -184,7 +163,7 @@ class Session:
         finally:
             stream.abandon()
             if not execution.done.done():
-                self._abandon(execution)
+                self._cancels.abandon(execution)
 
     async def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """Cancel the running cell, or the one named, which may wait in the queue.
@@ -196,18 +175,7 @@ class Session:
         killed with its worker; another one is started and the last checkpoint restored. Never raises
         for a cell that is unknown or has ended: that is NOTHING_RUNNING.
         """
-        running = self._router.running
-        if execution_id is None and isinstance(running, Errand) and running.is_automatic:
-            running = None
-        waiting = self._schedule.find_waiting(execution_id)
-        if waiting is None and execution_id is None and running is None:
-            waiting = self._schedule.first_waiting()
-        if waiting is not None:
-            self._schedule.cancel_waiting(waiting)
-            return CancelOutcome.CANCELLED
-        if running is None or execution_id not in (None, running.execution_id):
-            return CancelOutcome.NOTHING_RUNNING
-        return await self._canceller.cancel(running, hard_stop=hard_stop)
+        return await self._cancels.cancel(execution_id, hard_stop=hard_stop)
 
     def input_response(self, input_id: str, text: str | None) -> None:
         """Answer an input request by its id; None is the end of the file.
@@ -215,6 +183,15 @@ class Session:
         Raises :class:`InputRefused` if that request is not open.
         """
         self._inputs.respond(input_id, text)
+
+    @property
+    def on_step(self) -> StepCallback | None:
+        """Asked what is recorded of a cell's step, and to record it; without it nothing is recorded."""
+        return self._control.on_step
+
+    @on_step.setter
+    def on_step(self, callback: StepCallback | None) -> None:
+        self._control.on_step = callback
 
     @property
     def state(self) -> str:
@@ -247,7 +224,7 @@ class Session:
             cpu_s=cpu_s,
             cells_since_checkpoint=self._keeper.cells_since,
             interceptors=self._interceptors.figures(),
-            cancels=msgspec.structs.replace(self._canceller.counters),
+            cancels=msgspec.structs.replace(self._cancels.canceller.counters),
             telemetry=dict(link.telemetry) if link is not None else {},
             last_exit=str(last_exit) if last_exit is not None else None,
             attachments={name: figures() for name, figures in self.attachments.items()},
@@ -272,21 +249,7 @@ class Session:
 
         Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
         """
-        self._schedule.check_open()
-        return await self._checkpoint(self._schedule.submit)
-
-    async def _checkpoint(self, submit: Callable[[Errand], None]) -> Checkpoint:
-        errand, file = self._keeper.begin()
-        try:
-            submit(errand)
-        except BaseException:
-            self._keeper.drop(errand, file)
-            raise
-        try:
-            return await self._keeper.finish(errand, file)
-        except asyncio.CancelledError:
-            self._abandon(errand)
-            raise
+        return await self._checkpoints.make()
 
     async def restore(
         self, saved: Checkpoint, *, clear_existing: bool = True, allow_other_python: bool = False
@@ -297,16 +260,9 @@ class Session:
         refused unless ``allow_other_python``. Raises :class:`CheckpointError`; the namespace is then as
         it was.
         """
-        errand = self._keeper.restore(
+        return await self._checkpoints.restore(
             saved, clear_existing=clear_existing, allow_other_python=allow_other_python
         )
-        self._schedule.submit(errand)
-        try:
-            report: RestoredMessage = await errand.done
-        except asyncio.CancelledError:
-            self._abandon(errand)
-            raise
-        return report
 
     @property
     def recovery(self) -> Recovery | None:
@@ -321,11 +277,10 @@ class Session:
         Raises :class:`WorkerStartError` (with the tail of the worker's stderr), or
         :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
         ``store``, what was saved under the session's name comes back (:attr:`recovery` tells); raises
-        :class:`CheckpointError` if another process has that name open, or the file is damaged.
+        :class:`CheckpointError` if another process has that name open, or the file is damaged;
+        :class:`Busy` if it was started before.
         """
-        if self._schedule.is_closing:
-            raise SessionClosed("the session is closed; make another one")
-        self._schedule.advance(SessionEvent.START)
+        self._schedule.start()
         await self._supervisor.start("the session was opened" if self.config.store is not None else None)
 
     async def restart(self, *, restore: bool = True) -> None:
@@ -333,6 +288,7 @@ class Session:
 
         The running cell fails; cells that wait in the queue go to the new worker. The namespace comes
         back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells.
+        Raises :class:`Busy` while the session starts or restarts already, and as :meth:`start` does.
         """
         await self._supervisor.replace("restart() was called" if restore else None)
 
@@ -352,23 +308,15 @@ class Session:
         schedule.fail_waiting(closed)
         try:
             if self._router.running is not None:
-                await self._canceller.ask(self._router.running, grace_s=grace_s)
+                await self._cancels.canceller.ask(self._router.running, grace_s=grace_s)
             if self.config.store is not None and self._router.running is None and self._supervisor.is_ready:
-                await self._save_at_the_end()
+                await self._checkpoints.make_last()
         finally:
             await self._supervisor.end(grace_s=grace_s)
             schedule.fail_waiting(closed)
             await self._interceptors.settle(grace_s)
             self._keeper.close()
             schedule.advance(SessionEvent.CLOSED)
-
-    async def _save_at_the_end(self) -> None:
-        if self._keeper.has_nothing_new:
-            return
-        try:
-            await self._checkpoint(self._schedule.submit_last)
-        except (CheckpointError, SessionBroken) as error:
-            log.warning("last_checkpoint_failed", error=str(error))
 
     # Executions
 
@@ -392,100 +340,10 @@ class Session:
             self._keeper.cells_since += 1
         self._schedule.done()
         if isinstance(work, Execution) and self._schedule.state is SessionState.IDLE:
-            self._keep_if_due()
+            self._checkpoints.make_if_due()
         self._schedule.send_next()
 
-    def _keep_if_due(self) -> None:
-        """Put an automatic checkpoint before whatever waits."""
-        if not self._keeper.is_due() or self._schedule.is_closing:
-            return
-        try:
-            errand, file = self._keeper.begin(is_automatic=True)
-        except CheckpointError as error:
-            log.warning("automatic_checkpoint_failed", error=str(error))
-            return
-        self._schedule.waiting.appendleft(errand)
-        self._run_beside(self._keep(errand, file))
-
-    async def _keep(self, errand: Errand, file: CheckpointFile) -> None:
-        """See the automatic checkpoint through."""
-        try:
-            await self._keeper.finish(errand, file)
-        except CheckpointError as error:
-            log.warning("automatic_checkpoint_failed", error=str(error))
-
-    def _request_cancel(self, number: int, attempt: int) -> None:
-        if self._supervisor.link is not None:
-            self._supervisor.link.request_cancel(number, attempt)
-
-    async def _hard_stop(self, execution: Work) -> None:
-        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
-        if self._schedule.state is not SessionState.BUSY or self._router.running is not execution:
-            return
-        execution.hard_stopped = True
-        await self._supervisor.replace(f"{execution.execution_id} was ended by force")
-
-    def _abandon(self, execution: Work) -> None:
-        """Nobody waits for this cell any more: end it, so that the next one can run."""
-        execution.renew()
-        if execution in self._schedule.waiting:
-            self._schedule.cancel_waiting(execution)
-        elif self._router.running is execution:
-            self._run_beside(self._canceller.cancel(execution, hard_stop=True))
-
-    def _limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
-        def expire() -> None:
-            if not execution.done.done():
-                execution.timeout_s = timeout_s
-                self._run_beside(self._end_by_timeout(execution))
-
-        return asyncio.get_running_loop().call_later(timeout_s, expire)
-
-    async def _end_by_timeout(self, execution: Work) -> None:
-        if execution in self._schedule.waiting:
-            self._schedule.cancel_waiting(execution)
-            return
-        await self._canceller.cancel(execution, hard_stop=True)
-
-    # Messages that belong to no single execution
-
-    def _control(self, message: ToSession) -> None:
-        if isinstance(message, HeartbeatMessage):
-            if self._supervisor.link is not None:
-                self._supervisor.link.take_heartbeat(message)
-        elif isinstance(message, StepMessage):
-            self._run_beside(self._take_step(message))
-        elif isinstance(message, FaultMessage):
-            log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
-        else:
-            log.warning("worker_warning", message=msgspec.to_builtins(message))
-
-    async def _take_step(self, message: StepMessage) -> None:
-        link, reply = self._supervisor.link, StepReplyMessage(request_id=message.request_id)
-        if self.on_step is not None:
-            try:
-                reply = await self.on_step(message)
-            except Exception as error:
-                log.exception("step_failed", step=message.name, execution_id=message.execution_id)
-                reply.error = f"{type(error).__name__}: {error}"
-        if link is not None and self._supervisor.link is link:  # else another worker would get it
-            link.send(reply)
-
     # Small things
-
-    def _run_beside(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run something beside the caller; kept alive until it is done."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._helpers.add(task)
-        task.add_done_callback(self._helped)
-
-    def _helped(self, task: asyncio.Task[Any]) -> None:
-        self._helpers.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, SessionError):
-            log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
-        elif error is not None:
-            log.error("helper_failed", exc_info=error)
 
     def _send(self, message: Any) -> None:
         if self._supervisor.link is not None:
@@ -498,20 +356,6 @@ class Session:
     def _resume(self) -> None:
         if self._supervisor.link is not None:
             self._supervisor.link.resume()
-
-
-def load_config(settings: dict[str, Any]) -> SessionConfig:
-    """Split keywords between the two settings classes."""
-    names = {field.name for field in msgspec.structs.fields(SessionConfig)}
-    engine_names = {field.name for field in msgspec.structs.fields(EngineConfig)}
-    for name in settings.keys() - names - engine_names:
-        near = get_close_matches(name, names | engine_names, 1)
-        raise ConfigError(f"there is no setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
-    own = {name: value for name, value in settings.items() if name in names}
-    engine = {name: value for name, value in settings.items() if name not in names}
-    own.setdefault("engine", EngineConfig.load(**engine))
-    config: SessionConfig = SessionConfig.load(**own)
-    return config
 
 
 def _ignore(_what: object) -> None:

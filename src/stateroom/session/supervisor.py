@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
 from .execution import Execution, error_info, stopped_error
+from .helpers import Helpers
 from .keeper import Keeper, outlook
 from .link import WorkerLink
 from .process import ExitReport, Launcher
@@ -37,7 +38,7 @@ class Supervisor:
         *,
         on_gone: Callable[[], None],
         on_lost: Callable[[ExitReport], object],
-        run_beside: Callable[[Coroutine[Any, Any, Any]], None],
+        helpers: Helpers,
     ) -> None:
         self.link: WorkerLink | None = None
         self.restarts = 0
@@ -51,7 +52,7 @@ class Supervisor:
         self._keeper = keeper
         self._on_gone = on_gone
         self._on_lost = on_lost
-        self._run_beside = run_beside
+        self._helpers = helpers
         self._violation: ProtocolError | None = None
         self._endings: set[asyncio.Future[Any]] = set()
 
@@ -88,8 +89,6 @@ class Supervisor:
 
     async def replace(self, reason: str | None) -> None:
         """End the worker, whatever it is doing, and start another; ``reason`` as for :meth:`start`."""
-        if self._schedule.is_closing:
-            raise SessionClosed("the session is closed, or about to be; make another one")
         self._begin_replacing()
         await self._finish_replacing(reason)
 
@@ -124,7 +123,7 @@ class Supervisor:
             raise WorkerStartError(f"{self.last_exit} as soon as it was ready")
 
     def _begin_replacing(self) -> None:
-        self._schedule.advance(SessionEvent.RESTART)
+        self._schedule.restart()
         self.restarts += 1
 
     async def _finish_replacing(self, reason: str | None) -> None:
@@ -156,7 +155,7 @@ class Supervisor:
         if config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row:
             self.replaced_in_a_row += 1
             self._begin_replacing()
-            self._run_beside(self._try_to_replace(str(report)))
+            self._helpers.run(self._try_to_replace(str(report)))
         else:
             self._schedule.fail_waiting(SessionBroken(f"{report}; call restart() for a new worker"))
 

@@ -17,7 +17,8 @@ from ..errors import ProtocolError, UnexpectedMessage, VersionMismatch
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import PROTOCOL_VERSION, ConfigureMessage, FaultMessage, ToWorker
-from .worker import Endpoints, SubprocessWorker
+from .parts import Endpoints
+from .worker import SubprocessWorker
 
 F_SETSIG = 10
 """Linux's fcntl command; the module has no name for it."""

@@ -7,12 +7,14 @@ import contextvars
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ..engine.async_executor import AsyncExecutor
+from ..engine.blocking import Verdict
 from ..engine.compiler import ExecutionMode
 from ..engine.coroutines import note_cancel
-from ..protocol.messages import ErrorMessage, ExecuteMessage, ResultMessage
+from ..protocol.messages import ErrorMessage, ExecuteMessage, ResultMessage, WarningMessage
 from .cell_runner import CellRunner
 from .display import call_repr, show
 from .input import InputBroker, reopen_stdin
@@ -42,6 +44,7 @@ class CellJobs:
         limit: TimeLimit,
         context: contextvars.Context,
         *,
+        send: Callable[[WarningMessage], None],
         output: Output,
         publisher: Publisher,
         broker: InputBroker,
@@ -52,6 +55,7 @@ class CellJobs:
         self._interrupts = interrupts
         self._limit = limit
         self._context = context
+        self._send = send
         self._output = output
         self._publisher = publisher
         self._input = broker
@@ -105,6 +109,8 @@ class CellJobs:
             cell = executor.prepare(message.code, message.filename)
             plan = executor.plan(cell)
             mode = plan.mode
+            if plan.verdict is not None and executor.config.warn_on_blocking:
+                self._warn_of_blocking(message, plan.verdict)
             target = Target(message.number, plan.codes | SHOWING, in_loop=cell.is_coroutine)
             self._interrupts.aim(target)
             value = self._runner.run(plan, target)
@@ -115,6 +121,10 @@ class CellJobs:
         except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
             return self._failure(message, error, mode, time.perf_counter() - started), []
         return success(message, mode, time.perf_counter() - started, shown), shown.buffers
+
+    def _warn_of_blocking(self, message: ExecuteMessage, verdict: Verdict) -> None:
+        fields = {"call": verdict.call, "line": verdict.line, "via": verdict.via}
+        self._send(WarningMessage(event="blocking_call", execution_id=message.execution_id, fields=fields))
 
     def _failure(
         self, message: ExecuteMessage, error: BaseException, mode: ExecutionMode, duration_s: float

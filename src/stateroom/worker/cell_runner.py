@@ -78,6 +78,8 @@ class CellRunner:
         self._stretch = stretch = _Stretch(function, self._handover.loop)
         self._handover.loop.stop()
         await stretch.done
+        if stretch.done.was_cancelled:
+            _cancel_at_next_await(stretch.done.cancel_message)
         if stretch.error is not None:
             raise stretch.error
         return stretch.value
@@ -88,14 +90,16 @@ class CellRunner:
         if stretch.done.done():  # the task was cancelled before its turn came
             return
         target.in_loop = False
+        stretch.done.is_held = True
+        self._handover.desk.task = target.task
         try:
             stretch.value = self._run_outside_loop(stretch.function, blocking=True)
         except BaseException as error:  # noqa: BLE001 - raised again in the task of the cell
             stretch.error = error
+        self._handover.desk.task = None
         target.in_loop = True
         self._bring_home(stretch)
-        if not stretch.done.done():  # the task may have been cancelled on the way home
-            stretch.done.set_result(None)
+        stretch.done.set_result(None)
 
     def _bring_home(self, stretch: _Stretch) -> None:
         """A background task may hold the loop elsewhere; a cancel that comes meanwhile is the cell's."""
@@ -113,9 +117,35 @@ class _Stretch:
 
     def __init__(self, function: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
         self.function = function
-        self.done: asyncio.Future[None] = loop.create_future()
+        self.done = _Hold(loop=loop)
         self.value: Any = None
         self.error: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<_Stretch done={self.done.done()}>"
+
+
+class _Hold(asyncio.Future[None]):
+    """Keeps the task of a cell waiting, whoever cancels it, while the main thread is in its context.
+
+    A context can be entered by one thread at a time: a step of the task would fail, and be lost.
+    """
+
+    is_held = False
+    was_cancelled = False
+    cancel_message: Any = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if not self.is_held or self.done():
+            return super().cancel(msg)
+        self.was_cancelled = True
+        self.cancel_message = msg
+        return True
+
+
+def _cancel_at_next_await(message: Any) -> None:
+    """Pass a cancel on to this task, which has counted it before."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    task.cancel(message)

@@ -197,12 +197,15 @@ class LoanDesk:
         self.loop = loop
         self.home = get_ident()
         self.lent = False
+        self.task: asyncio.Task[Any] | None = None
+        """The task of which a stretch is run in this thread: the current task, for that code."""
         self._own: asyncio.AbstractEventLoop | None = None
         """What user code has made the current loop of this thread: while it is open, nothing is on loan."""
         self._get = asyncio._get_running_loop
         self._set = asyncio._set_running_loop
         self._set_current = asyncio.set_event_loop
         self._all_of = asyncio.all_tasks
+        self._current_of = asyncio.current_task
 
     def __repr__(self) -> str:
         return f"<LoanDesk lent={self.lent} loop={self.loop!r}>"
@@ -212,6 +215,7 @@ class LoanDesk:
         asyncio.events._get_running_loop = self._get_running_loop
         asyncio.events._set_running_loop = self._set_running_loop
         asyncio.events.set_event_loop = asyncio.set_event_loop = self._set_event_loop
+        asyncio.tasks.current_task = asyncio.current_task = self._current_task
         if sys.version_info >= (3, 14):
             asyncio.tasks.all_tasks = asyncio.all_tasks = self._all_tasks
         os.register_at_fork(after_in_child=self._forked)
@@ -241,6 +245,12 @@ class LoanDesk:
             self._own = loop if loop is not self.loop else None
             if self.lent and self._get() in (None, self.loop):
                 self._set(self._on_loan())
+
+    def _current_task(self, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
+        """As in asyncio, where the loop may be stepping another task in another thread."""
+        if self.task is not None and get_ident() == self.home and (loop or self._get()) is self.loop:
+            return self.task
+        return self._current_of(loop)
 
     def _all_tasks(self, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
         """As in asyncio; for the loop that moves, whichever thread has made the tasks.

@@ -29,7 +29,7 @@ import os
 import selectors
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
@@ -131,7 +131,7 @@ class Interrupts:
     def __init__(
         self,
         page: CancelPage,
-        waits: list[Callable[..., object]],
+        waits: Sequence[Callable[..., object]],
         *,
         showing: frozenset[CodeType] = frozenset(),
         limit: TimeLimit | None = None,

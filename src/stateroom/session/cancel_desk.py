@@ -1,0 +1,88 @@
+"""Which execution is ended, on whose behalf: by request, by a time limit, or since nobody waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..config import SessionConfig
+from ..protocol.lifecycle import SessionState
+from .cancellation import Canceller, CancelOutcome
+from .errand import Errand
+from .execution import Execution
+from .helpers import Helpers
+from .router import Router, Work
+from .schedule import Schedule
+from .supervisor import Supervisor
+
+__all__ = ["CancelDesk"]
+
+
+class CancelDesk:
+    """Ends what runs in one session, and what waits in its queue."""
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        router: Router,
+        schedule: Schedule,
+        supervisor: Supervisor,
+        helpers: Helpers,
+    ) -> None:
+        self.canceller = Canceller(config, request=self._request, hard_stop=self._hard_stop)
+        self._router = router
+        self._schedule = schedule
+        self._supervisor = supervisor
+        self._helpers = helpers
+
+    def __repr__(self) -> str:
+        return f"<CancelDesk {self.canceller!r}>"
+
+    async def cancel(self, execution_id: str | None, *, hard_stop: bool) -> CancelOutcome:
+        """End the execution of that id; without one the running cell, or else the one that waits longest."""
+        running = self._router.running
+        if execution_id is None and isinstance(running, Errand) and running.is_automatic:
+            running = None
+        waiting = self._schedule.find_waiting(execution_id)
+        if waiting is None and execution_id is None and running is None:
+            waiting = self._schedule.first_waiting()
+        if waiting is not None:
+            self._schedule.cancel_waiting(waiting)
+            return CancelOutcome.CANCELLED
+        if running is None or execution_id not in (None, running.execution_id):
+            return CancelOutcome.NOTHING_RUNNING
+        return await self.canceller.cancel(running, hard_stop=hard_stop)
+
+    def abandon(self, work: Work) -> None:
+        """Nobody waits for it any more: end it, so that the next one can run."""
+        work.renew()
+        if work in self._schedule.waiting:
+            self._schedule.cancel_waiting(work)
+        elif self._router.running is work:
+            self._helpers.run(self.canceller.cancel(work, hard_stop=True))
+
+    def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
+        """End it if it has not ended after ``timeout_s``; the timer can be cancelled."""
+
+        def expire() -> None:
+            if not execution.done.done():
+                execution.timeout_s = timeout_s
+                self._helpers.run(self._end_by_timeout(execution))
+
+        return asyncio.get_running_loop().call_later(timeout_s, expire)
+
+    async def _end_by_timeout(self, execution: Execution) -> None:
+        if execution in self._schedule.waiting:
+            self._schedule.cancel_waiting(execution)
+            return
+        await self.canceller.cancel(execution, hard_stop=True)
+
+    def _request(self, number: int, attempt: int) -> None:
+        if self._supervisor.link is not None:
+            self._supervisor.link.request_cancel(number, attempt)
+
+    async def _hard_stop(self, work: Work) -> None:
+        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
+        if self._schedule.state is not SessionState.BUSY or self._router.running is not work:
+            return
+        work.hard_stopped = True
+        await self._supervisor.replace(f"{work.execution_id} was ended by force")

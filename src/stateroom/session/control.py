@@ -1,0 +1,54 @@
+"""Messages of the worker that belong to no single execution."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import structlog
+
+from ..protocol.messages import FaultMessage, HeartbeatMessage, StepMessage, StepReplyMessage, ToSession
+from .helpers import Helpers
+from .supervisor import Supervisor
+
+__all__ = ["Control", "StepCallback"]
+
+log = structlog.get_logger("stateroom.session")
+
+StepCallback = Callable[[StepMessage], Awaitable[StepReplyMessage]]
+
+
+class Control:
+    """Takes heartbeats, steps, warnings and faults."""
+
+    def __init__(self, supervisor: Supervisor, helpers: Helpers) -> None:
+        self.on_step: StepCallback | None = None
+        """Asked what is recorded of a cell's step, and to record it; without it nothing is recorded."""
+        self._supervisor = supervisor
+        self._helpers = helpers
+
+    def __repr__(self) -> str:
+        return f"<Control on_step={self.on_step}>"
+
+    def take(self, message: ToSession) -> None:
+        """Act on the message."""
+        if isinstance(message, HeartbeatMessage):
+            if self._supervisor.link is not None:
+                self._supervisor.link.take_heartbeat(message)
+        elif isinstance(message, StepMessage):
+            self._helpers.run(self._take_step(message))
+        elif isinstance(message, FaultMessage):
+            log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
+        else:
+            log.warning("worker_warning", message=msgspec.to_builtins(message))
+
+    async def _take_step(self, message: StepMessage) -> None:
+        link, reply = self._supervisor.link, StepReplyMessage(request_id=message.request_id)
+        if self.on_step is not None:
+            try:
+                reply = await self.on_step(message)
+            except Exception as error:
+                log.exception("step_failed", step=message.name, execution_id=message.execution_id)
+                reply.error = f"{type(error).__name__}: {error}"
+        if link is not None and self._supervisor.link is link:  # else another worker would get it
+            link.send(reply)

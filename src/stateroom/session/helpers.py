@@ -1,0 +1,39 @@
+"""Tasks that go on beside the caller, kept alive until they are done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from ..errors import SessionError
+
+__all__ = ["Helpers"]
+
+log = structlog.get_logger("stateroom.session")
+
+
+class Helpers:
+    """Runs coroutines as tasks of the running loop. What one of them raises is logged, never lost."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Helpers running={len(self.tasks)}>"
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Begin it, and do not wait."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, SessionError):
+            log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
+        elif error is not None:
+            log.error("helper_failed", exc_info=error)

@@ -1,0 +1,27 @@
+"""From keywords to settings: one name space for those of a session and of its engine."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from ..config import EngineConfig, SessionConfig
+from ..errors import ConfigError
+
+__all__ = ["load_config"]
+
+
+def load_config(settings: dict[str, Any]) -> SessionConfig:
+    """The keywords of :class:`Session`, split between the two classes. Raises :class:`ConfigError`."""
+    names = {field.name for field in msgspec.structs.fields(SessionConfig)}
+    engine_names = {field.name for field in msgspec.structs.fields(EngineConfig)}
+    for name in settings.keys() - names - engine_names:
+        near = get_close_matches(name, names | engine_names, 1)
+        raise ConfigError(f"there is no setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+    own = {name: value for name, value in settings.items() if name in names}
+    engine = {name: value for name, value in settings.items() if name not in names}
+    own.setdefault("engine", EngineConfig.load(**engine))
+    config: SessionConfig = SessionConfig.load(**own)
+    return config

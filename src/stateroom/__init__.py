@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from .session.info import SessionInfo as SessionInfo
     from .session.keeper import Checkpoint as Checkpoint
     from .session.pool import SessionPool as SessionPool
-    from .session.pool_policy import PoolInfo as PoolInfo
+    from .session.pool_info import PoolInfo as PoolInfo
     from .session.session import Session as Session
     from .worker.progress import progress as progress
     from .worker.steps import step as step
@@ -67,7 +67,7 @@ _HOMES = {
     "OutputMessage": "protocol.messages",
     "ProgressMessage": "protocol.messages",
     "PoolConfig": "config",
-    "PoolInfo": "session.pool_policy",
+    "PoolInfo": "session.pool_info",
     "PoolTimeout": "errors",
     "Session": "session.session",
     "SessionBroken": "errors",

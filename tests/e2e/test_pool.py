@@ -185,7 +185,7 @@ async def test_a_caller_cancelled_as_it_is_served_passes_the_session_on():
 
 async def test_a_dead_idle_session_is_replaced():
     async with SessionPool(size=1) as pool:
-        (member,) = pool._idle
+        (member,) = pool._roster.idle
         os.kill(member.session.pid, signal.SIGKILL)
         await until(lambda: pool.info.recycled == {"died": 1} and pool.info.idle == 1)
         async with pool.session() as session:
@@ -195,11 +195,11 @@ async def test_a_dead_idle_session_is_replaced():
 async def test_a_silent_idle_session_is_replaced():
     async with SessionPool(size=1, heartbeat_interval_s=0.05, max_age_s=100, close_grace_s=0.1) as pool:
         pool._housekeeper.cancel()  # the test keeps the house
-        (member,) = pool._idle
+        (member,) = pool._roster.idle
         await until(lambda: member.session.info.heartbeat_age_s is not None)
         os.kill(member.session.pid, signal.SIGSTOP)
-        await until(lambda: pool._is_silent(member))
-        pool._look_after(pool._idle)
+        await until(lambda: pool._health.is_silent(member))
+        pool._look_after()
         await until(lambda: pool.info.recycled == {"silent": 1} and pool.info.idle == 1)
         async with pool.session() as session:
             assert session.pid != member.session.pid

@@ -316,7 +316,7 @@ def test_everything_ends_with_the_process_of_the_pool(tmp_path):
         import asyncio, os, stateroom
         async def main():
             async with stateroom.SessionPool(size=2) as pool, pool.session() as session:
-                pids = [pool.info.template_pid, session.pid, *[member.session.pid for member in pool._idle]]
+                pids = [pool.info.template_pid, session.pid, *[member.session.pid for member in pool._roster.idle]]
                 print(*pids, flush=True)
                 os.kill(os.getpid(), 9)
         asyncio.run(main())

@@ -6,10 +6,10 @@ import pytest
 
 from stateroom.config import PoolConfig
 from stateroom.errors import ConfigError
+from stateroom.session.pool_info import WaitTimes
 from stateroom.session.pool_policy import (
     Counts,
     Retirement,
-    WaitTimes,
     retirement,
     split_settings,
     to_evict,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from types import EllipsisType
@@ -21,28 +20,17 @@ import structlog
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
 from .helpers import Helpers
-from .info import figures_of
+from .pool_health import Health
+from .pool_info import PoolFigures, PoolInfo
 from .pool_map import MapItem, map_over
-from .pool_members import Member, Waiter
-from .pool_policy import (
-    Counts,
-    PoolInfo,
-    Retirement,
-    WaitTimes,
-    retirement,
-    split_settings,
-    to_evict,
-    to_start,
-)
+from .pool_policy import Retirement, split_settings, to_evict, to_start
+from .pool_roster import Member, Roster, Waiter
 from .session import Session
 from .settings import load_config
 from .template_launcher import TemplateLauncher
 
 __all__ = ["SessionPool"]
 
-WAITS_REMEMBERED = 1000
-HEARTBEATS_MISSED = 5
-"""So many intervals without a sign of life, and an idle session is replaced."""
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 30.0
 """Pauses between attempts to start sessions that nobody waits for, after failures."""
 CLOSE_SLACK_S = 3.0
@@ -65,23 +53,17 @@ class SessionPool:
         self.session_config = config if config is not None else load_config(others)
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
-        self._idle: deque[Member] = deque()
-        self._kept: deque[Member] = deque()
-        self._busy: set[Member] = set()
-        self._starting: dict[Member, asyncio.Task[Exception | None]] = {}
-        self._closing: set[Member] = set()
-        self._waiters: deque[Waiter] = deque()
+        self._roster = Roster()
+        self._figures = PoolFigures()
+        self._health = Health(self.config, self.session_config, self._roster)
         self._helpers = Helpers()
         self._end: asyncio.Task[None] | None = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self._created = self._acquired = self._timeouts = self._start_failures = 0
-        self._recycled: Counter[Retirement] = Counter()
-        self._waits_s: deque[float] = deque(maxlen=WAITS_REMEMBERED)
 
     def __repr__(self) -> str:
-        return f"<SessionPool {self._state} {self._counts()}>"
+        return f"<SessionPool {self._state} {self._roster.counts()}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -139,21 +121,7 @@ class SessionPool:
     @property
     def info(self) -> PoolInfo:
         """Counters and figures, read now."""
-        launcher, counts = self._launcher, self._counts()
-        template = launcher.template if launcher is not None else None
-        return PoolInfo(
-            state=self._state,
-            **counts._asdict(),
-            created=self._created,
-            acquired=self._acquired,
-            timeouts=self._timeouts,
-            start_failures=self._start_failures,
-            recycled={str(reason): count for reason, count in self._recycled.items()},
-            waits=WaitTimes.of(self._waits_s),
-            template_pid=template.pid if template is not None and template.alive else None,
-            templates_started=launcher.templates_started if launcher is not None else 0,
-            spawns_instead=launcher.spawns_instead if launcher is not None else None,
-        )
+        return self._figures.info(self._state, self._roster.counts(), self._launcher)
 
     # Life
 
@@ -171,7 +139,7 @@ class SessionPool:
             await self._launcher.start()
             self._state = "open"
             self._pump()
-            failures = await asyncio.gather(*self._starting.values())
+            failures = await asyncio.gather(*self._roster.starting.values())
             for error in filter(None, failures):
                 raise error
         except BaseException:
@@ -191,23 +159,20 @@ class SessionPool:
 
     async def _close(self) -> None:
         grace_s = self.session_config.close_grace_s
-        for waiter in self._waiters:
-            if not waiter.member.done():
-                waiter.member.set_exception(SessionClosed("the pool was closed before a session came free"))
+        while (waiter := self._roster.first_waiter()) is not None:
+            waiter.member.set_exception(SessionClosed("the pool was closed before a session came free"))
         if self._housekeeper is not None:
             self._housekeeper.cancel()
-        for task in self._starting.values():
+        for task in self._roster.starting.values():
             task.cancel()
-        for member in [*self._idle, *self._kept, *self._busy, *self._starting]:
+        for member in self._roster.members():
             self._helpers.run(member.session.close())
-        tasks = [*self._helpers.tasks, *self._starting.values()]
+        tasks = [*self._helpers.tasks, *self._roster.starting.values()]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2 * grace_s + CLOSE_SLACK_S)
             if late:
                 log.warning("sessions_not_closed", count=len(late))
-        for group in (self._idle, self._kept, self._busy, self._closing, self._waiters):
-            group.clear()
-        self._starting.clear()
+        self._roster.clear()
         if self._launcher is not None:
             await self._launcher.close(grace_s=grace_s)
         self._state = "closed"
@@ -218,23 +183,23 @@ class SessionPool:
         if self._state != "open":
             raise SessionClosed(f"the pool is {self._state}; use 'async with' or start()")
         waiter = Waiter(tenant, self._now())
-        self._waiters.append(waiter)
+        self._roster.waiters.append(waiter)
         self._pump()
         try:
             async with asyncio.timeout(limit_s):
                 member = await waiter.member
         except TimeoutError:
             self._withdraw(waiter)
-            self._timeouts += 1
+            self._figures.timeouts += 1
             raise PoolTimeout(
                 f"no session came free within {limit_s} s; all {self.config.max_size} are taken: "
-                f"raise max_size or acquire_timeout_s ({self._counts()})"
+                f"raise max_size or acquire_timeout_s ({self._roster.counts()})"
             ) from None
         except BaseException:
             self._withdraw(waiter)
             raise
-        self._waits_s.append(self._now() - waiter.since)
-        self._acquired += 1
+        self._figures.waits_s.append(self._now() - waiter.since)
+        self._figures.acquired += 1
         return member
 
     def _withdraw(self, waiter: Waiter) -> None:
@@ -242,81 +207,59 @@ class SessionPool:
         future = waiter.member
         if future.done() and not future.cancelled() and future.exception() is None:
             member = future.result()
-            self._busy.discard(member)
+            self._roster.busy.discard(member)
             self._put_back(member)
-        elif waiter in self._waiters:
-            self._waiters.remove(waiter)
+        elif waiter in self._roster.waiters:
+            self._roster.waiters.remove(waiter)
         self._pump()
 
     def _put_back(self, member: Member) -> None:
         if member.session.state != "idle":
             self._retire(member, Retirement.DIED)
         else:
-            (self._kept if member.uses else self._idle).appendleft(member)
+            self._roster.put_back(member)
 
     def _release(self, member: Member) -> None:
         if self._state != "open":
             return
-        self._busy.discard(member)
+        self._roster.busy.discard(member)
         member.uses += 1
         member.idle_since = self._now()
-        reason = self._reason_to_retire(member)
+        reason = self._health.reason_on_return(member)
         if reason is None:
-            self._kept.append(member)
+            self._roster.kept.append(member)
         else:
             self._retire(member, reason)
         self._pump()
-
-    def _reason_to_retire(self, member: Member) -> Retirement | None:
-        """Of a session that comes back."""
-        state = member.session.state
-        if state == "broken":
-            return Retirement.DIED
-        if member.tenant is None or state == "closed":
-            return Retirement.USED
-        reason = self._retirement(member, spare=False)
-        if reason is not None:
-            return reason
-        if state != "idle":
-            return Retirement.BUSY
-        first = next((waiter for waiter in self._waiters if not waiter.member.done()), None)
-        return Retirement.ROOM if first is not None and first.tenant != member.tenant else None
 
     def _pump(self) -> None:
         """After every change: serve who waits, make room, start what is short."""
         if self._state != "open":
             return
         self._serve()
-        for _ in range(to_evict(self.config, self._counts())):
-            self._retire(self._kept.popleft(), Retirement.ROOM)
+        for _ in range(to_evict(self.config, self._roster.counts())):
+            self._retire(self._roster.kept.popleft(), Retirement.ROOM)
         config = self.config
         if self._now() < self._retry_at:  # what was started of late failed: only for those who ask
             config = msgspec.structs.replace(config, min_size=0)
-        for _ in range(to_start(config, self._counts())):
+        for _ in range(to_start(config, self._roster.counts())):
             self._start_one()
 
     def _serve(self) -> None:
-        while self._waiters:
-            waiter = self._waiters[0]
-            if not waiter.member.done():
-                member = self._take(waiter.tenant)
-                if member is None:
-                    return
-                self._busy.add(member)
-                member.tenant = waiter.tenant
-                waiter.member.set_result(member)
-            self._waiters.popleft()
+        while (waiter := self._roster.first_waiter()) is not None:
+            member = self._take(waiter.tenant)
+            if member is None:
+                return
+            self._roster.serve(waiter, member)
 
     def _take(self, tenant: Hashable) -> Member | None:
         """The session that this tenant had last, or one that nobody had."""
-        if tenant is not None:
-            for member in reversed(self._kept):
-                if member.tenant == tenant:
-                    self._kept.remove(member)
-                    return member
-        while self._idle:
-            member = self._idle.popleft()
-            reason = self._retirement(member, spare=False)
+        kept = self._roster.take_kept(tenant)
+        if kept is not None:
+            return kept
+        while self._roster.idle:
+            member = self._roster.idle.popleft()
+            reason = self._health.reason(member, spare=False)
             if reason is None:
                 return member
             self._retire(member, reason)
@@ -327,7 +270,7 @@ class SessionPool:
     def _start_one(self) -> None:
         session = Session(self.session_config, launcher=self._launch)
         member = Member(session, self._now())
-        self._starting[member] = asyncio.get_running_loop().create_task(self._bring_up(member))
+        self._roster.starting[member] = asyncio.get_running_loop().create_task(self._bring_up(member))
 
     async def _launch(self, config: SessionConfig) -> Any:
         assert self._launcher is not None
@@ -337,28 +280,25 @@ class SessionPool:
         try:
             await member.session.start()
         except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits to hear it
-            del self._starting[member]
+            del self._roster.starting[member]
             self._start_failed(error)
             return error
         if self._state != "open":
             return None
-        del self._starting[member]
+        del self._roster.starting[member]
         self._failures = 0
-        self._created += 1
+        self._figures.created += 1
         member.born_at = member.idle_since = self._now()
         member.session.on_worker_lost = functools.partial(self._worker_lost, member)
-        self._idle.append(member)
+        self._roster.idle.append(member)
         self._pump()
         return None
 
     def _start_failed(self, error: Exception) -> None:
         """Tell the first caller in the queue; nobody there, try again after a pause that grows."""
-        self._start_failures += 1
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.member.done():
-                waiter.member.set_exception(error)
-                break
+        self._figures.start_failures += 1
+        if (waiter := self._roster.first_waiter()) is not None:
+            waiter.member.set_exception(error)
         pause_s = min(RETRY_FIRST_S * 2**self._failures, RETRY_MOST_S)
         self._failures += 1
         self._retry_at = self._now() + pause_s
@@ -369,71 +309,32 @@ class SessionPool:
 
     def _worker_lost(self, member: Member, _report: object) -> None:
         """A worker has ended; if its session is in use, its user is told by the session."""
-        for group in (self._idle, self._kept):
-            if member in group:
-                group.remove(member)
-                self._retire(member, Retirement.DIED)
-                self._pump()
-                return
+        if self._roster.take_out(member):
+            self._retire(member, Retirement.DIED)
+            self._pump()
 
     def _retire(self, member: Member, reason: Retirement) -> None:
-        self._recycled[reason] += 1
-        self._closing.add(member)
+        self._figures.recycled[reason] += 1
+        self._roster.closing.add(member)
         self._helpers.run(self._bury(member))
 
     async def _bury(self, member: Member) -> None:
         try:
             await member.session.close()
         finally:
-            self._closing.discard(member)
+            self._roster.closing.discard(member)
             self._pump()
 
     async def _keep_house(self) -> None:
-        limits = [self.config.idle_timeout_s, self.config.max_age_s, 4.0]
-        pause_s = min(limit for limit in limits if limit is not None) / 4
         while True:
-            await asyncio.sleep(pause_s)
-            self._look_after(self._idle)
-            self._look_after(self._kept)
-            self._pump()
+            await asyncio.sleep(self._health.pause_s())
+            self._look_after()
 
-    def _look_after(self, group: deque[Member]) -> None:
-        """Throw out what is too old, too large, not needed, or does not answer."""
-        for member in list(group):
-            spare = group is self._kept or len(group) > self.config.ready_size
-            reason = Retirement.SILENT if self._is_silent(member) else self._retirement(member, spare=spare)
-            if reason is not None:
-                group.remove(member)
-                self._retire(member, reason)
-
-    def _is_silent(self, member: Member) -> bool:
-        interval_s = self.session_config.heartbeat_interval_s
-        age_s = member.session.info.heartbeat_age_s if interval_s else None
-        return age_s is not None and age_s > HEARTBEATS_MISSED * interval_s
-
-    def _retirement(self, member: Member, *, spare: bool) -> Retirement | None:
-        watched = self.config.max_memory_bytes is not None
-        memory_bytes = figures_of(member.session.pid)[0] if watched else None
-        return retirement(
-            self.config,
-            age_s=self._now() - member.born_at,
-            uses=member.uses,
-            memory_bytes=memory_bytes,
-            idle_s=self._now() - member.idle_since,
-            spare=spare,
-        )
-
-    # Small things
-
-    def _counts(self) -> Counts:
-        return Counts(
-            idle=len(self._idle),
-            kept=len(self._kept),
-            busy=len(self._busy),
-            starting=len(self._starting),
-            closing=len(self._closing),
-            waiting=sum(not waiter.member.done() for waiter in self._waiters),
-        )
+    def _look_after(self) -> None:
+        for member, reason in self._health.unfit():
+            self._roster.take_out(member)
+            self._retire(member, reason)
+        self._pump()
 
     @staticmethod
     def _now() -> float:

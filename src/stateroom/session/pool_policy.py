@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,9 +12,7 @@ from ..errors import ConfigError
 
 __all__ = [
     "Counts",
-    "PoolInfo",
     "Retirement",
-    "WaitTimes",
     "retirement",
     "split_settings",
     "to_evict",
@@ -98,60 +95,6 @@ def retirement(
     if spare and config.idle_timeout_s is not None and idle_s > config.idle_timeout_s:
         return Retirement.IDLE
     return None
-
-
-class WaitTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the last thousand callers waited for their session, in seconds."""
-
-    count: int = 0
-    mean_s: float = 0.0
-    p50_s: float = 0.0
-    p95_s: float = 0.0
-    max_s: float = 0.0
-
-    @classmethod
-    def of(cls, waits_s: Iterable[float]) -> WaitTimes:
-        """Sum up."""
-        ordered = sorted(waits_s)
-        if not ordered:
-            return cls()
-        count = len(ordered)
-        return cls(
-            count=count,
-            mean_s=sum(ordered) / count,
-            p50_s=ordered[count // 2],
-            p95_s=ordered[min(count - 1, count * 95 // 100)],
-            max_s=ordered[-1],
-        )
-
-
-class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A pool as seen from outside, at one moment."""
-
-    state: str
-    idle: int
-    """Ready and never used."""
-    kept: int
-    """Ready for the tenant that used it before."""
-    busy: int
-    starting: int
-    closing: int
-    waiting: int
-    """Callers in the queue."""
-    created: int
-    """Sessions that have become ready, ever."""
-    acquired: int
-    """Sessions handed out, ever."""
-    timeouts: int
-    """Callers that gave up after ``acquire_timeout_s``."""
-    start_failures: int
-    recycled: dict[str, int]
-    """Sessions thrown away, by reason (the values of ``Retirement``)."""
-    waits: WaitTimes
-    template_pid: int | None
-    templates_started: int
-    spawns_instead: str | None
-    """Why sessions are spawned and not forked from a template; None if they are forked."""
 
 
 def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConfig, dict[str, Any]]:

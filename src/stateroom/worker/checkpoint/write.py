@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from ... import __version__
@@ -17,9 +16,10 @@ from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, EntryInfo, checkpoint_chunks, total_bytes
 from ...protocol.framing import Buffer
 from .cancelling import is_cancel
+from .choose import choose, import_entry, is_importable, rank
 from .live import LiveObjects
 from .pickler import NamespacePickler
-from .reasons import is_users, reason_for, refusal, type_name
+from .reasons import is_users, reason_for, type_name
 from .stream import Limits, OverLimit, Stream
 from .versions import package_versions
 
@@ -29,8 +29,6 @@ DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_MAX_STREAM_BYTES = 4 << 30
 SAFE_RECURSION_LIMIT = 3000
 """On 3.11 the C pickler overflows the stack before a limit that a cell has raised far."""
-
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
 
 
 class Checkpoint:
@@ -86,15 +84,15 @@ def write_checkpoint(
     functions. Code of the user's objects runs, up to three times an object.
     """
     alive = LiveObjects(manager.namespace, live)
-    variables, skipped = _choose(manager, alive)
-    modules = {name: value for name, value in variables.items() if _is_importable(value)}
+    variables, skipped = choose(manager, alive)
+    modules = {name: value for name, value in variables.items() if is_importable(value)}
     values = {
-        name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=_rank(variables))
+        name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=rank(variables))
     }
     with _safe_recursion_limit():
         way = _Way(alive, Limits(timeout_s, max_stream_bytes), sources, {})
         stream, entries = _pickle(values, way, skipped)
-    imports = [_import_entry(name, module) for name, module in modules.items()]
+    imports = [import_entry(name, module) for name, module in modules.items()]
     header = CheckpointHeader(
         python=platform.python_version(),
         implementation=sys.implementation.name,
@@ -127,60 +125,6 @@ class _Failed(Exception):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
         self.name, self.reason = name, reason
-
-
-def _choose(manager: NamespaceManager, live: LiveObjects) -> tuple[dict[str, Any], dict[str, str]]:
-    """The user's variables worth a try, and those that are not, with the reason."""
-    variables: dict[str, Any] = {}
-    skipped: dict[str, str] = {}
-    for name in manager.user_names():
-        reason = _bad_name(name) or _hopeless(value := manager.namespace.get(name), live)
-        if reason is not None:
-            skipped[name if type(name) is str and name.isprintable() else ascii(name)] = reason
-        else:
-            variables[name] = value
-    return variables, skipped
-
-
-def _bad_name(name: object) -> str | None:
-    if type(name) is str and name.isprintable():  # no lone surrogates, above all
-        return None
-    return "its name is not one that a cell could write"
-
-
-def _hopeless(value: Any, live: LiveObjects) -> str | None:
-    """Why it is no use to try; an instance of the user's own class may know how to be saved."""
-    return None if is_users(type(value)) or value in live else refusal(value)
-
-
-def _rank(variables: dict[str, Any]) -> Any:
-    """What others may need while they are loaded goes first: constants, then functions and classes."""
-    place = {name: index for index, name in enumerate(variables)}
-
-    def rank(name: str) -> tuple[int, int]:
-        value = variables[name]
-        plain = 0 if type(value) in _ATOMS else 1 if _is_definition(value) else 2
-        return plain, place[name]
-
-    return rank
-
-
-def _is_definition(value: Any) -> bool:
-    return issubclass(type(value), type) or type(value) in (FunctionType, BuiltinFunctionType)
-
-
-def _is_importable(value: Any) -> bool:
-    return type(value) is ModuleType and sys.modules.get(value.__name__) is value
-
-
-def _import_entry(name: str, module: ModuleType) -> EntryInfo:
-    prefix = module.__name__ + "."
-    submodules = [
-        found
-        for found in sorted(sys.modules)
-        if found.startswith(prefix) and "._" not in found and isinstance(sys.modules[found], ModuleType)
-    ]
-    return EntryInfo(name=name, type="module", module=module.__name__, submodules=submodules)
 
 
 def _pickle(values: dict[str, Any], way: _Way, skipped: dict[str, str]) -> tuple[Stream, list[EntryInfo]]:

@@ -155,6 +155,14 @@ def test_without_the_extra_it_says_what_to_install(script, store, command, tmp_p
     assert "Traceback" not in done.stderr
 
 
+def test_a_worker_for_what_is_no_database_says_so(stateroom):
+    pytest.importorskip("resonate_pg")
+    done = stateroom("worker", "--dsn", "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stateroom worker: this is no address of a database")
+
+
 def wait_for_questions(stateroom, store):
     """The prompt is shown a moment after its question is known."""
     done = stateroom("inputs", "list", store)

@@ -24,7 +24,7 @@ from typing import IO
 
 import msgspec
 
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError, ConfigError, StoreError
 from ..protocol.framing import Buffer
 from ..session.checkpoint_store import safe_name, sync_folder
 from .cell_store import CHUNK_BYTES, FinishedCell, StaleSave, in_chunks
@@ -47,7 +47,8 @@ class DirectoryCellStore:
             raise ConfigError(f"keep={keep}: give the number of checkpoints to keep, 1 or more")
         self.path = Path(path)
         self.keep = keep
-        self.path.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self.path.mkdir(parents=True, exist_ok=True)
 
     def __repr__(self) -> str:
         return f"<DirectoryCellStore {str(self.path)!r} keep={self.keep}>"
@@ -59,59 +60,83 @@ class DirectoryCellStore:
         cell = FinishedCell(
             session=session, number=after + 1, execution_id=execution_id, result=result, saved_at=time.time()
         )
-        folder = self._folder(session)
-        folder.mkdir(exist_ok=True)
-        self._judge(cell)
-        uploaded = _write(folder, in_chunks(checkpoint))
-        described = _write(folder, [msgspec.msgpack.encode(cell)])
-        try:
-            with _locked(folder):
-                self._judge(cell)
-                uploaded.rename(self._checkpoint_file(cell))
-                sync_folder(folder)
-                described.rename(folder / f"{cell.number:010d}-{_digest(execution_id)}{CELL}")
-                sync_folder(folder)
-                self._clean(session, cell.number)
-        finally:
-            uploaded.unlink(missing_ok=True)
-            described.unlink(missing_ok=True)
+        with self._told():
+            self._save(cell, checkpoint)
         return cell
 
     def find(self, session: str, execution_id: str) -> FinishedCell | None:
         """As :meth:`CellStore.find`."""
-        found = map(_read, self._folder(session).glob(f"*-{_digest(execution_id)}{CELL}"))
-        return next((cell for cell in found if cell.execution_id == execution_id), None)
+        with self._told():
+            return self._find(session, execution_id)
 
     def latest(self, session: str) -> FinishedCell | None:
         """As :meth:`CellStore.latest`."""
-        paths = self._files(session, CELL)
-        return _read(paths[-1]) if paths else None
+        with self._told():
+            paths = self._files(session, CELL)
+            return _read(paths[-1]) if paths else None
 
     def checkpoint(self, cell: FinishedCell) -> Iterator[bytes]:
         """As :meth:`CellStore.checkpoint`."""
-        try:
-            with self._checkpoint_file(cell).open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-        except FileNotFoundError:
-            raise CheckpointError(
-                f"{self.path} keeps no checkpoint of cell {cell.number} of {cell.session!r}"
-            ) from None
+        with self._told():
+            try:
+                file = self._checkpoint_file(cell).open("rb")
+            except FileNotFoundError:
+                raise CheckpointError(
+                    f"{self.path} keeps no checkpoint of cell {cell.number} of {cell.session!r}"
+                ) from None
+        with file:
+            while True:
+                with self._told():
+                    chunk = file.read(CHUNK_BYTES)
+                if not chunk:
+                    return
+                yield chunk
 
     def delete(self, session: str) -> None:
         """As :meth:`CellStore.delete`."""
         folder = self._folder(session)
         if not folder.exists():
             return
-        with _locked(folder):
+        with self._told(), _locked(folder):
             for path in reversed(self._files(session, CELL)):
                 path.unlink()
             for path in self._files(session, CHECKPOINT):
                 path.unlink()
 
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"the store {self.path} cannot be used: {error}") from error
+
+    def _save(self, cell: FinishedCell, checkpoint: Iterable[Buffer]) -> None:
+        folder = self._folder(cell.session)
+        folder.mkdir(exist_ok=True)
+        self._judge(cell)
+        uploaded = _write(folder, in_chunks(checkpoint))
+        described: Path | None = None
+        try:
+            described = _write(folder, [msgspec.msgpack.encode(cell)])
+            with _locked(folder):
+                self._judge(cell)
+                uploaded.rename(self._checkpoint_file(cell))
+                sync_folder(folder)
+                described.rename(folder / f"{cell.number:010d}-{_digest(cell.execution_id)}{CELL}")
+                sync_folder(folder)
+                self._clean(cell.session, cell.number)
+        finally:
+            uploaded.unlink(missing_ok=True)
+            if described is not None:
+                described.unlink(missing_ok=True)
+
+    def _find(self, session: str, execution_id: str) -> FinishedCell | None:
+        found = map(_read, self._folder(session).glob(f"*-{_digest(execution_id)}{CELL}"))
+        return next((cell for cell in found if cell.execution_id == execution_id), None)
+
     def _judge(self, cell: FinishedCell) -> None:
         """Whether ``cell`` is the next one of its session."""
-        if self.find(cell.session, cell.execution_id) is not None:
+        if self._find(cell.session, cell.execution_id) is not None:
             raise StaleSave(
                 f"execution {cell.execution_id!r} of {cell.session!r} was finished by somebody else"
             )

@@ -17,13 +17,14 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
-from ..errors import CheckpointError, DurableError, SessionBroken, WorkerDied
+from ..errors import CheckpointError, DurableError, SessionBroken, StoreError, WorkerDied
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
 from ..session.keeper import Checkpoint
 from ..session.session import Session
@@ -36,6 +37,17 @@ from .resonate_bridge import ResonateProtocolBridge, outcome_of
 __all__ = ["DurableCells"]
 
 log = structlog.get_logger("stateroom.durable")
+
+
+class _Unstored(NamedTuple):
+    """A cell that has ended, and whose state the store did not take."""
+
+    execution_id: str
+    result: ExecutionResult
+    pid: int | None
+    """Of the worker that holds its namespace."""
+    after: int
+    """The cell that was the latest finished one before it."""
 
 
 class DurableCells:
@@ -69,6 +81,7 @@ class DurableCells:
         self._holds: int | None = None
         """The pid of the worker whose namespace is that of the latest finished cell; None if none is."""
         self._notes: list[str] = []
+        self._unstored: _Unstored | None = None
 
     def __repr__(self) -> str:
         last = self._last.number if self._last is not None else 0
@@ -88,17 +101,23 @@ class DurableCells:
     ) -> dict[str, Any]:
         """Run a cell durably and return its outcome as data; see :mod:`.outcome` for the shape.
 
-        The same id again returns the stored outcome and runs nothing. ``on_input``, a coroutine
-        function, is asked each question at the same time as everybody else who can see its promise.
-        A cancelled caller stops the cell, whose execution stays pending.
+        The same id again returns the stored outcome and runs nothing. ``on_input`` is asked each question
+        at the same time as everybody else who can see its promise. A cancelled caller stops the cell,
+        whose execution stays pending.
 
         Raises :class:`DurableRejected` when it has run out of ``timeout_s`` (seconds, from the first
-        call with this id on), was shut down, or rejected by somebody; :class:`DurableError` if the id
-        belongs to other code, or its state cannot be stored or brought back; :class:`SessionClosed`.
+        call with this id on), was shut down, or rejected by somebody; :class:`StoreError` if the store
+        cannot be used: the next call with this id then goes on with storing; :class:`DurableError` if the
+        id belongs to other code, or its state cannot be saved or brought back; :class:`SessionClosed`.
         """
         param = {"session": self.session_name, "digest": digest_of(code), "timeout_s": timeout_s}
-        record = await self.bridge.expect(execution_id, timeout_s=timeout_s, param=param, hold=True)
-        _check_same(execution_id, record.param.data, param)
+        record = await self.bridge.expect(
+            execution_id,
+            timeout_s=timeout_s,
+            param=param,
+            hold=True,
+            check=lambda found: _check_same(execution_id, found.param.data, param),
+        )
         if record.state != "pending":
             return self._outcome(execution_id, record)
         how: dict[str, Any] = {
@@ -119,16 +138,18 @@ class DurableCells:
     async def finished(self) -> int:
         """How many cells of this session are finished."""
         await self._ask_store()
+        return self._finished_number()
+
+    def _finished_number(self) -> int:
         return self._last.number if self._last is not None else 0
 
     async def _finish(self, execution_id: str, code: str, how: dict[str, Any]) -> None:
         """Run the cell until it ends, not its worker; store what it left; resolve its promise."""
         for attempt in range(1, self.max_attempts + 1):
-            await self._bring_state()
-            self._touched = True
-            self._holds = None  # the cell changes the namespace: until it is stored, that is nobody's
-            self.bridge.begin(execution_id)
-            result = await self._run(execution_id, code, how)
+            await self._ask_store()
+            result = self._take_unstored(execution_id)
+            if result is None:
+                result = await self._run_anew(execution_id, code, how)
             if result is None:
                 return  # settled by something else
             is_last = attempt == self.max_attempts
@@ -137,6 +158,26 @@ class DurableCells:
                 continue
             if await self._store_outcome(execution_id, result, must=is_last):
                 return
+
+    def _take_unstored(self, execution_id: str) -> ExecutionResult | None:
+        """The result of a cell that has ended here before, if its namespace is still there."""
+        unstored, self._unstored = self._unstored, None
+        if unstored is None or unstored.execution_id != execution_id:
+            return None
+        is_there = unstored.pid == self.session.pid and unstored.after == self._finished_number()
+        return unstored.result if is_there else None
+
+    async def _run_anew(self, execution_id: str, code: str, how: dict[str, Any]) -> ExecutionResult | None:
+        await self._bring_state()
+        pid = self.session.pid
+        self._touched = True
+        self._holds = None  # the cell changes the namespace: until it is stored, that is nobody's
+        self.bridge.begin(execution_id)
+        try:
+            return await self._run(execution_id, code, how)
+        finally:
+            if self._store is None and self.session.pid == pid:
+                self._holds = pid  # there is no other state to go back to
 
     async def _run(self, execution_id: str, code: str, how: dict[str, Any]) -> ExecutionResult | None:
         """Run the cell; None if its promise was settled before it ended, and it was stopped."""
@@ -159,24 +200,37 @@ class DurableCells:
 
     async def _store_outcome(self, execution_id: str, result: ExecutionResult, *, must: bool) -> bool:
         """Store and resolve. False if the worker died before its namespace could be saved."""
-        result.notes = [*result.notes, *self._notes]
-        outcome = outcome_to_data(result)
-        if self._store is not None:
-            try:
-                if _worker_died(result):  # what it leaves is what was there before it
-                    await self._bring_state()
-                pid = self.session.pid
-                await self._save(execution_id, outcome, await self.session.checkpoint())
-                self._holds = pid
-            except (CheckpointError, SessionBroken) as error:
-                self._asked_store = False
-                if self.session.state == "broken" and not must:
-                    return False
-                raise DurableError(f"the state after {execution_id} cannot be stored: {error}") from error
-        elif not _worker_died(result):
-            self._holds = self.session.pid
+        outcome = outcome_to_data(replace(result, notes=[*result.notes, *self._notes]))
+        after = self._finished_number()
+        try:
+            if self._store is not None and not await self._store_state(
+                execution_id, result, outcome, must=must
+            ):
+                return False
+            await self.bridge.resolve(execution_id, outcome)
+        except DurableError:
+            if not _worker_died(result):
+                self._unstored = _Unstored(execution_id, result, self.session.pid, after)
+            raise
         self._notes = []
-        await self.bridge.resolve(execution_id, outcome)
+        return True
+
+    async def _store_state(
+        self, execution_id: str, result: ExecutionResult, outcome: dict[str, Any], *, must: bool
+    ) -> bool:
+        if self._store is None:
+            return True
+        try:
+            if _worker_died(result):  # what it leaves is what was there before it
+                await self._bring_state()
+            pid = self.session.pid
+            await self._save(execution_id, outcome, await self.session.checkpoint())
+            self._holds = pid
+        except (CheckpointError, SessionBroken) as error:
+            self._asked_store = False
+            if self.session.state == "broken" and not must:
+                return False
+            raise DurableError(f"the state after {execution_id} cannot be stored: {error}") from error
         return True
 
     async def _save(self, execution_id: str, outcome: dict[str, Any], saved: Checkpoint) -> None:
@@ -187,7 +241,7 @@ class DurableCells:
             execution_id,
             msgspec.json.encode(outcome),
             _pieces(saved.path),
-            after=self._last.number if self._last is not None else 0,
+            after=self._finished_number(),
         )
 
     # What the store knows
@@ -231,9 +285,12 @@ class DurableCells:
 
     def _write(self, cell: FinishedCell, path: Path) -> None:
         assert self._store is not None
-        with path.open("wb") as file:
-            for piece in self._store.checkpoint(cell):
-                file.write(piece)
+        try:
+            with path.open("wb") as file:
+                for piece in self._store.checkpoint(cell):
+                    file.write(piece)
+        except OSError as error:
+            raise StoreError(f"the state after {cell.execution_id} cannot be fetched: {error}") from error
 
     def _is_pending(self, execution_id: str) -> bool:
         """Whether another call with this id has not finished it while this one waited for its turn."""

@@ -115,13 +115,14 @@ async def run_script(
 
 def split_cells(text: str) -> list[ScriptCell]:
     """The cells of a file, cut at comments ``# %%`` that begin a line; none for one without code."""
-    lines = text.splitlines(keepends=True)
+    text = re.sub("\r\n?", "\n", text)
+    lines = io.StringIO(text).readlines()  # as Python has them: at no other character
     starts = sorted({1, *_marker_lines(text)})
     cells: list[ScriptCell] = []
     for start, end in zip(starts, [*starts[1:], len(lines) + 1], strict=True):
-        body = "".join(lines[start - 1 : end - 1])
-        if any(line.strip() and not line.lstrip().startswith("#") for line in body.splitlines()):
-            cells.append(ScriptCell(len(cells) + 1, start, "\n" * (start - 1) + body))
+        body = lines[start - 1 : end - 1]
+        if any(line.strip() and not line.lstrip().startswith("#") for line in body):
+            cells.append(ScriptCell(len(cells) + 1, start, "\n" * (start - 1) + "".join(body)))
     return cells
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -11,12 +10,11 @@ from typing import Any, Self
 import structlog
 
 from ..config import SessionConfig
-from ..errors import ConfigError, DurableError, DurableRejected, SessionError, StoreError
-from ..session.execution import ExecutionResult, error_info
+from ..errors import ConfigError, DurableError, DurableRejected, SessionError
 from ..session.session import Session
 from .cell_store import CellStore
 from .leased_cells import LeasedCells
-from .outcome import outcome_to_data
+from .patience import Patience
 from .postgres_cells import PostgresCellStore
 from .resonate_bridge import ResonateProtocolBridge
 from .resonate_functions import DurableHost, register
@@ -25,9 +23,6 @@ from .slots import Slots
 from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]
-
-RETRY_PAUSE_S = 1.0
-MAX_ATTEMPTS = 5
 
 log = structlog.get_logger("stateroom.durable")
 
@@ -69,8 +64,7 @@ class DurableWorker:
         """By name, least recently used first."""
         self._changed = asyncio.Condition()
         self._executions = Stoppable("this worker")
-        self._unfinished: Counter[str] = Counter()
-        """How often an execution could not be finished here."""
+        self._patience = Patience()
         register(self._connection.resonate, DurableHost(self._cells_of))
 
     def __repr__(self) -> str:
@@ -102,9 +96,7 @@ class DurableWorker:
     async def execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
         """Run a cell, as :meth:`DurableCells.execute`. Raises :class:`DurableError` if stopped meanwhile.
 
-        A cell that could not be finished is given back, after a pause, as it may be offered again at
-        once. When that has happened ``MAX_ATTEMPTS`` times here, and not because the store could not
-        be reached, the error is its outcome.
+        A cell that could not be finished is given back, see :class:`Patience`.
         """
         with self._slots.used():
             return await self._executions.run(self._execute(session, execution_id, code, **how))
@@ -116,16 +108,8 @@ class DurableWorker:
         except DurableRejected:
             raise
         except (DurableError, SessionError) as error:
-            log.warning(
-                "durable_cell_unfinished", session=session, execution_id=execution_id, error=str(error)
-            )
-            if not isinstance(error, StoreError):
-                self._unfinished[execution_id] += 1
-            if self._unfinished[execution_id] < MAX_ATTEMPTS:
-                await asyncio.sleep(RETRY_PAUSE_S)
-                raise
-            outcome = outcome_to_data(ExecutionResult(execution_id=execution_id, error=error_info(error)))
-        self._unfinished.pop(execution_id, None)
+            return await self._patience.after(error, session=session, execution_id=execution_id)
+        self._patience.forget(execution_id)
         return outcome
 
     async def _cells_of(self, name: str) -> Any:

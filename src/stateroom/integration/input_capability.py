@@ -7,9 +7,12 @@ asks the same questions in the same order, and what was answered before is answe
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import structlog
 
 from ..errors import DurableError
 from ..protocol.messages import InputMessage
@@ -19,7 +22,9 @@ from .sdk import PromiseRecord
 
 __all__ = ["Asker", "InputCapability", "answer_to_data"]
 
-Asker = Callable[[InputMessage], Awaitable[str]]
+log = structlog.get_logger("stateroom.durable")
+
+Asker = Callable[[InputMessage], str | Awaitable[str]]
 
 
 class InputCapability:
@@ -68,28 +73,44 @@ class InputCapability:
 
         ``also`` is asked at the same time, unless the answer is known already, and its answer is as good
         as any; EOFError from it means that it has none. Raises EOFError, as ``input()`` will in the
-        cell, if the answer is that there is none.
+        cell, if the answer is that there is none, or ``also`` fails: the question stays open then.
         """
         request = self._request_of(message)
         record = await self._ask(request, message)
         if record.state == "pending":
-            asking = asyncio.ensure_future(self._ask_also(request, message, also))
             try:
-                record = await self._desk.wait(request, watch=True)
+                record = await self._wait(request, message, also)
             except DurableError as error:  # closed; the cell is going to be stopped
                 raise EOFError(str(error)) from error
-            finally:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
         return _text_of(request, record)
+
+    async def _wait(self, request: Request, message: InputMessage, also: Asker | None) -> PromiseRecord:
+        """Until the promise is settled, or asking fails."""
+        settled = asyncio.ensure_future(self._desk.wait(request, watch=True))
+        asking = asyncio.ensure_future(self._ask_also(request, message, also))
+        try:
+            await asyncio.wait([settled, asking], return_when=asyncio.FIRST_COMPLETED)
+            if asking.done() and not settled.done():
+                asking.result()
+            return await settled
+        finally:
+            for task in (settled, asking):
+                task.cancel()
+            await asyncio.gather(settled, asking, return_exceptions=True)
 
     async def _ask_also(self, request: Request, message: InputMessage, also: Asker | None) -> None:
         if also is None:
             return
         try:
-            text = await also(message)
+            given: Any = also(message)
+            text = await given if inspect.isawaitable(given) else given
         except EOFError:
             return
+        except Exception as error:
+            log.exception("on_input_failed", input_id=message.input_id)
+            raise EOFError(f"on_input raised {type(error).__name__}: {error}") from error
+        if text is not None and not isinstance(text, str):
+            raise EOFError(f"on_input returned a {type(text).__name__}, not a string")
         await self._desk.resolve(request, answer_to_data(text))
 
     def _request_of(self, message: InputMessage) -> Request:

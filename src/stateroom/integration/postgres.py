@@ -17,4 +17,17 @@ except ModuleNotFoundError as error:
         "pip install 'stateroom[postgres]'"
     ) from error
 
-__all__ = ["DEQUEUE_EXECUTE_SQL", "PostgresConnection", "execute_message", "psycopg"]
+from ..errors import ConfigError
+
+__all__ = ["DEQUEUE_EXECUTE_SQL", "PostgresConnection", "check_dsn", "execute_message", "psycopg"]
+
+
+def check_dsn(dsn: str) -> None:
+    """Raise :class:`ConfigError` for what cannot be the address of a database."""
+    try:
+        psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error as error:
+        raise ConfigError(
+            f"this is no address of a database: {str(error).strip()}; "
+            "give postgresql://user@host/name, or key=value pairs"
+        ) from None

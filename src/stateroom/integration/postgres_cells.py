@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CheckpointError, ConfigError, StoreError
 from ..protocol.framing import Buffer
 from .cell_store import FinishedCell, StaleSave, in_chunks
-from .postgres import psycopg
+from .postgres import check_dsn, psycopg
 
 __all__ = ["PostgresCellStore"]
 
@@ -44,6 +44,7 @@ class PostgresCellStore:
     def __init__(self, dsn: str, *, keep: int = 3) -> None:
         if keep < 1:
             raise ConfigError(f"keep={keep}: give the number of checkpoints to keep, 1 or more")
+        check_dsn(dsn)
         self.keep = keep
         self._dsn = dsn
         self._is_prepared = False

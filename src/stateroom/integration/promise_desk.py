@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from ..errors import ConfigError, DurableError
+from ..errors import ConfigError, DurableError, StoreError
+from ..session.helpers import Helpers
 from .request import Request, shutdown_error, timeout_error
-from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, Value, wait_settled
+from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
 
@@ -70,7 +72,10 @@ class _Pending:
 
 
 class PromiseDesk:
-    """Creates promises, waits for them, settles them. For one event loop."""
+    """Creates promises, waits for them, settles them. For one event loop.
+
+    Its methods raise :class:`StoreError` if the store cannot be reached, or refuses.
+    """
 
     def __init__(self, resonate: Resonate) -> None:
         self.resonate = resonate
@@ -79,7 +84,7 @@ class PromiseDesk:
         self.closed = False
         self._rejects = False
         self._pending: dict[str, _Pending] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._helpers = Helpers()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -94,16 +99,22 @@ class PromiseDesk:
         """Whether an answer to this is waited for."""
         return request.promise_id in self._pending
 
-    async def open(self, request: Request, param: Any = None) -> PromiseRecord:
+    async def open(
+        self, request: Request, param: Any = None, *, check: Callable[[PromiseRecord], None] | None = None
+    ) -> PromiseRecord:
         """Create the promise, or find it as it is; from now on it is waited for, unless it is settled.
 
-        ``param`` is JSON-safe data that travels with the promise. Raises :class:`DurableError` when closed.
+        ``param`` is JSON-safe data that travels with the promise. ``check`` may raise for what was found:
+        then it is not waited for. Raises :class:`DurableError` when closed, :class:`StoreError`.
         """
         self._check_open()
         _check_id(request.execution_id)
-        record = await self.resonate.promises.create(
-            request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
-        )
+        with _told(request):
+            record = await self.resonate.promises.create(
+                request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
+            )
+        if check is not None:
+            check(record)
         if self.closed:  # while it was created: it becomes what those became that were pending then
             if self._rejects and record.state == "pending":
                 await self.reject(request, shutdown_error(request))
@@ -121,9 +132,10 @@ class PromiseDesk:
         """
         entry = self._pending.get(request.promise_id)
         if entry is None:
-            return await self.resonate.promises.get(request.promise_id)
+            with _told(request):
+                return await self.resonate.promises.get(request.promise_id)
         if watch:
-            self._run(self._watch(entry))
+            self._helpers.run(self._watch(entry))
         return await asyncio.shield(entry.settled)
 
     async def resolve(self, request: Request, data: Any) -> bool:
@@ -170,12 +182,10 @@ class PromiseDesk:
         for entry in self._pending.values():
             entry.fail(DurableError(f"{entry.request.promise_id} stays pending: the bridge was closed"))
         self._pending.clear()
-        while self._tasks:
-            tasks = list(self._tasks)
+        while tasks := list(self._helpers.tasks):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._tasks.difference_update(tasks)
 
     def info(self) -> dict[str, Any]:
         """Figures, as plain data."""
@@ -192,7 +202,7 @@ class PromiseDesk:
         if request.timeout_s is not None:
             left_s = record.created_at / 1000 + request.timeout_s - time.time()
             entry.timer = asyncio.get_running_loop().call_later(
-                max(0.0, left_s), lambda: self._run(self._time_out(request))
+                max(0.0, left_s), lambda: self._helpers.run(self._time_out(request))
             )
 
     async def _settle(self, request: Request, state: Literal["resolved", "rejected"], data: Any) -> bool:
@@ -205,7 +215,8 @@ class PromiseDesk:
         promises = self.resonate.promises
         try:
             settle = promises.resolve if state == "resolved" else promises.reject
-            record = await settle(request.promise_id, Value(data=data))
+            with _told(request):
+                record = await settle(request.promise_id, Value(data=data))
         except BaseException:
             if entry is not None:
                 entry.is_settling = False
@@ -234,10 +245,14 @@ class PromiseDesk:
         if self.closed:
             raise DurableError("the bridge is closed; make another one")
 
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+@contextmanager
+def _told(request: Request) -> Iterator[None]:
+    """A promise that the store does not take, or give, stays as it is: that is nobody's outcome."""
+    try:
+        yield
+    except (ResonateError, OSError) as error:
+        raise StoreError(f"{request.promise_id}: the store of promises cannot be used: {error}") from error
 
 
 def _backstop_ms(timeout_s: float | None) -> int:

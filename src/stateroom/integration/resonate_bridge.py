@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable
 from typing import Any
-
-import structlog
 
 from ..errors import DurableError
 from ..protocol.lifecycle import ExecutionEvent
@@ -28,6 +26,7 @@ from ..protocol.messages import (
     ToSession,
 )
 from ..session.execution import Execution
+from ..session.helpers import Helpers
 from ..session.session import Session
 from .input_capability import Asker, InputCapability
 from .outcome import outcome_to_data
@@ -41,8 +40,6 @@ __all__ = ["ResonateProtocolBridge"]
 ATTACHED_AS = "durable"
 MAX_GIVEN_UP = 1000
 """So many executions whose reply may still come are remembered, to know it for a late one."""
-
-log = structlog.get_logger("stateroom.durable")
 
 
 class ResonateProtocolBridge:
@@ -63,7 +60,7 @@ class ResonateProtocolBridge:
         self._collecting: dict[str, Execution | None] = {}
         """Executions that run, with what they have put out; None if their owner settles them."""
         self._given_up: OrderedDict[str, None] = OrderedDict()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._helpers = Helpers()
         self._closing: asyncio.Task[None] | None = None
         session.add_message_interceptor(self._see)
         session.on_step = self.steps.take
@@ -75,18 +72,26 @@ class ResonateProtocolBridge:
     # Executions
 
     async def expect(
-        self, execution_id: str, *, timeout_s: float | None = None, param: Any = None, hold: bool = False
+        self,
+        execution_id: str,
+        *,
+        timeout_s: float | None = None,
+        param: Any = None,
+        hold: bool = False,
+        check: Callable[[PromiseRecord], None] | None = None,
     ) -> PromiseRecord:
         """Create the promise of an execution, before it is sent; a settled one comes back with its value.
 
-        Its Result or Error then resolves it, with the outcome as data. With ``hold`` the caller does
-        that, by :meth:`resolve`: something else has to be stored first. After ``timeout_s`` it is
-        rejected. Raises :class:`DurableError` when closed, ConfigError for an id that cannot be one.
+        Its Result or Error then resolves it, with the outcome as data. With ``hold`` the caller says
+        when it begins (:meth:`begin`), and resolves it (:meth:`resolve`): something else has to be stored
+        first. After ``timeout_s`` it is rejected. ``check`` may raise for what was found under this id,
+        before anything is done about it. Raises :class:`DurableError` when closed, ConfigError for an id
+        that cannot be one.
         """
         request = execution_request(execution_id, timeout_s)
-        record = await self.desk.open(request, param)
-        if record.state == "pending":
-            self._begin(execution_id, hold=hold)
+        record = await self.desk.open(request, param, check=check)
+        if record.state == "pending" and not hold and execution_id not in self._collecting:
+            self._begin(execution_id, hold=False)
         return record
 
     def begin(self, execution_id: str) -> None:
@@ -156,7 +161,7 @@ class ResonateProtocolBridge:
         self.session.attachments.pop(ATTACHED_AS, None)
         self._collecting.clear()
         await self.desk.close(reject=reject)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._helpers.tasks, return_exceptions=True)
 
     # Messages, in order
 
@@ -179,7 +184,7 @@ class ResonateProtocolBridge:
         if execution is None:  # not ours, or settled by its owner
             return
         _collect(execution, message)
-        self._run(self._settle(execution))
+        self._helpers.run(self._settle(execution))
 
     async def _settle(self, execution: Execution) -> None:
         result = await execution.done
@@ -190,7 +195,7 @@ class ResonateProtocolBridge:
         self.inputs.begin(execution_id)
         self.steps.begin(execution_id)
         if not hold:
-            self._run(self._end_when_settled(execution_id))
+            self._helpers.run(self._end_when_settled(execution_id))
 
     async def _end_when_settled(self, execution_id: str) -> None:
         """An execution that is settled by something else, a timeout say, is not collected any more."""
@@ -212,16 +217,6 @@ class ResonateProtocolBridge:
         self._collecting.pop(execution_id, None)
         self.inputs.end(execution_id)
         self.steps.end(execution_id)
-
-    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("promise_not_settled", exc_info=error)
 
 
 def outcome_of(request: Request, record: PromiseRecord) -> dict[str, Any]:

@@ -7,11 +7,10 @@ travel as a pickle.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ConfigError, DurableError, DurableRejected, SessionError
 from ..session.execution import ExecutionResult, error_info
-from .durable_cells import DurableCells
 from .outcome import outcome_to_data
 from .sdk import Context, Never, PlatformError, Resonate, ResonateError, StoppedError
 
@@ -20,10 +19,17 @@ __all__ = ["FUNCTION_NAME", "DurableHost", "durable_execute", "register"]
 FUNCTION_NAME = "stateroom.execute"
 
 
+class Executor(Protocol):
+    """What runs the cells of one session durably."""
+
+    async def execute(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
+        """As :meth:`DurableCells.execute`."""
+
+
 class DurableHost:
     """The dependency of :func:`durable_execute`: finds, or opens, the session that a cell is for."""
 
-    def __init__(self, cells_of: Callable[[str], Awaitable[DurableCells]]) -> None:
+    def __init__(self, cells_of: Callable[[str], Awaitable[Executor]]) -> None:
         self.cells_of = cells_of
 
     def __repr__(self) -> str:
@@ -55,7 +61,7 @@ async def _execute(ctx: Context, asked: Any) -> Any:
         return await cells.execute(execution_id, asked["code"], timeout_s=asked["timeout_s"])
     except (ConfigError, DurableRejected) as error:
         return outcome_to_data(ExecutionResult(execution_id=execution_id, error=error_info(error)))
-    except (DurableError, SessionError) as error:
+    except (DurableError, SessionError, OSError) as error:
         # Not its outcome: the task is given back, for this process or another to try again.
         raise PlatformError([_as_sdk_error(error)]) from error
 

@@ -12,9 +12,12 @@ from ..errors import DurableError
 from ..session.session import Session
 from .cell_store import CellStore
 from .durable_cells import DurableCells
-from .resonate_bridge import ResonateProtocolBridge
+from .patience import PatientCells
+from .pickle_free import PickleFree
+from .request import execution_request
+from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .resonate_functions import FUNCTION_NAME, DurableHost, register
-from .sdk import LocalConnection, Never, Resonate
+from .sdk import LocalConnection, Never, PromiseRecord, Resonate, wait_settled
 
 __all__ = ["DurableRuntime", "initialize_resonate_local", "make_resonate"]
 
@@ -57,22 +60,25 @@ class DurableRuntime:
     async def run(self, execution_id: str, code: str, *, timeout_s: float | None = None) -> dict[str, Any]:
         """Dispatch ``stateroom.execute`` through Resonate and return the outcome as data.
 
-        Raises :class:`DurableError` if this is closed before there is one.
+        Raises :class:`DurableError` if this is closed before there is one, :class:`DurableRejected` if
+        somebody has rejected it instead.
         """
         request = {"code": code, "session": self.cells.session_name, "timeout_s": timeout_s}
-        handle = self.resonate.run(execution_id, FUNCTION_NAME, request)
-        result = asyncio.ensure_future(handle.result())
+        settled = asyncio.ensure_future(self._run(execution_id, request))
         closed = asyncio.ensure_future(self._closed.wait())
         try:
-            await asyncio.wait([result, closed], return_when=asyncio.FIRST_COMPLETED)
-            if not result.done():
+            await asyncio.wait([settled, closed], return_when=asyncio.FIRST_COMPLETED)
+            if not settled.done():
                 raise DurableError(f"{execution_id} has no outcome yet: its runtime was closed")
-            outcome: dict[str, Any] = result.result()
-            return outcome
+            return outcome_of(execution_request(execution_id), settled.result())
         finally:
-            result.cancel()
+            settled.cancel()
             closed.cancel()
-            await asyncio.gather(result, closed, return_exceptions=True)
+            await asyncio.gather(settled, closed, return_exceptions=True)
+
+    async def _run(self, execution_id: str, request: dict[str, Any]) -> PromiseRecord:
+        await self.resonate.run(execution_id, FUNCTION_NAME, request).id()
+        return await wait_settled(self.resonate, execution_id)
 
     async def close(self) -> None:
         """Shut the bridge down, then Resonate; the session stays open. Safe to call twice.
@@ -96,6 +102,7 @@ def make_resonate(
     return Resonate(
         network=connection,
         ttl=ttl,
+        encryptor=PickleFree(),
         retry_policy=Never(),
         subscription_refresh_secs=REFRESH_S,
         env=env,
@@ -138,11 +145,17 @@ async def initialize_resonate_local(
             owned.close()
         raise
     cells = DurableCells(bridge, store, session_name=session_name)
-
-    async def cells_of(name: str) -> DurableCells:
-        if name != session_name:
-            raise DurableError(f"session {name!r} is not here, only {session_name!r} is")
-        return cells
-
-    register(resonate, DurableHost(cells_of))
+    register(resonate, host_of(cells))
     return DurableRuntime(resonate, bridge, cells, keep_pending=keep_pending, connection=owned)
+
+
+def host_of(cells: DurableCells) -> DurableHost:
+    """For the durable functions of a process that has one session."""
+    patient = PatientCells(cells)
+
+    async def cells_of(name: str) -> PatientCells:
+        if name != cells.session_name:
+            raise DurableError(f"session {name!r} is not here, only {cells.session_name!r} is")
+        return patient
+
+    return DurableHost(cells_of)

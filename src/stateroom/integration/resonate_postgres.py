@@ -16,13 +16,12 @@ from typing import Any
 from ..errors import ConfigError, StoreError
 from ..session.session import Session
 from .cell_store import CellStore
-from .durable_cells import DurableCells
 from .leased_cells import LeasedCells
-from .postgres import PostgresConnection, psycopg
+from .postgres import PostgresConnection, check_dsn, psycopg
 from .postgres_cells import PostgresCellStore, describe
 from .resonate_bridge import ResonateProtocolBridge
-from .resonate_functions import DurableHost, register
-from .resonate_init import DurableRuntime, make_resonate
+from .resonate_functions import register
+from .resonate_init import DurableRuntime, host_of, make_resonate
 from .sdk import Resonate
 from .slots import Slots, WorkSource
 
@@ -37,7 +36,7 @@ class PostgresResonate:
     """A Resonate on a database whose deliveries can be stopped before it is.
 
     Of the tasks of its group it takes as many as ``slots`` are free, all if left out. Nothing connects
-    before :meth:`start`. Raises ConfigError for a ``ttl_s`` under one second.
+    before :meth:`start`. Raises ConfigError for a ``ttl_s`` under one second, and a ``dsn`` that is none.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class PostgresResonate:
     ) -> None:
         if ttl_s < 1:
             raise ConfigError(f"ttl_s={ttl_s}: give the seconds that a task stays with a process, 1 or more")
+        check_dsn(dsn)
         self.dsn = dsn
         pid = uuid.uuid4().hex
         self._source = WorkSource(dsn, pid=pid, group=group, slots=slots or Slots(UNLIMITED))
@@ -110,13 +110,7 @@ async def initialize_resonate_postgres(
     cell_store = store if store is not None else PostgresCellStore(dsn)
     bridge = ResonateProtocolBridge(connection.resonate, session, input_timeout_s=input_timeout_s)
     cells = LeasedCells(bridge, cell_store, dsn=dsn, session_name=session_name)
-
-    async def cells_of(name: str) -> DurableCells:
-        if name != session_name:
-            raise StoreError(f"session {name!r} is not here, only {session_name!r} is")
-        return cells
-
-    register(connection.resonate, DurableHost(cells_of))
+    register(connection.resonate, host_of(cells))
     connection.start()
     return PostgresRuntime(connection, bridge, cells)
 

@@ -18,6 +18,8 @@ from .user_code import call_user_code
 
 __all__ = ["StepBroker", "step"]
 
+EXECUTIONS_REMEMBERED = 1000
+
 _broker: StepBroker | None = None
 
 
@@ -52,7 +54,8 @@ class StepBroker:
         """Called when a reply is going to come, whatever the event loop is doing."""
         self._max_value_bytes = max_value_bytes
         self._numbers = itertools.count(1)
-        self._ordinals: Counter[tuple[str | None, str]] = Counter()
+        self._ordinals: dict[str | None, Counter[str]] = {}
+        """By execution, then name; of ended ones too, whose background tasks may go on."""
         self._open: dict[str, asyncio.Future[StepReplyMessage]] = {}
 
     def __repr__(self) -> str:
@@ -74,17 +77,18 @@ class StepBroker:
 
     def begin(self, execution_id: str) -> None:
         """A cell begins: its steps count from 1, also if an execution of this id was here before."""
-        if self._ordinals:
-            for key in [key for key in self._ordinals if key[0] == execution_id]:
-                del self._ordinals[key]
+        self._ordinals.pop(execution_id, None)
+        while len(self._ordinals) > EXECUTIONS_REMEMBERED:
+            del self._ordinals[next(iter(self._ordinals))]
 
     async def run(
         self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """See :func:`step`."""
         origin = current_origin()
-        self._ordinals[origin, name] += 1
-        ordinal = self._ordinals[origin, name]
+        ordinals = self._ordinals.setdefault(origin, Counter())
+        ordinals[name] += 1
+        ordinal = ordinals[name]
         known = await self._ask(name, ordinal, origin, None)
         if known.value is not None:
             return _decode(known.value)

@@ -16,6 +16,9 @@ from .file import connect
 
 __all__ = ["SqliteCellStore"]
 
+ABANDONED_AFTER_S = 3600.0
+"""An upload that has not become a cell's for so long was left by a writer that is gone."""
+
 _COLUMNS = "session, number, execution_id, result, saved_at"
 
 
@@ -87,8 +90,11 @@ class SqliteCellStore:
     def delete(self, session: str) -> None:
         """As :meth:`CellStore.delete`."""
         with self._opened() as db:
+            freed = db.execute(
+                "SELECT checkpoint_id FROM cells WHERE session = ? AND checkpoint_id IS NOT NULL", (session,)
+            ).fetchall()
             db.execute("DELETE FROM cells WHERE session = ?", (session,))
-            _remove_abandoned(db)
+            _remove(db, freed)
 
     def _one(self, condition: str, *values: str) -> FinishedCell | None:
         with self._opened() as db:
@@ -100,12 +106,14 @@ class SqliteCellStore:
         )
 
     def _remove_old(self, db: sqlite3.Connection, session: str) -> None:
-        db.execute(
-            "UPDATE cells SET checkpoint_id = NULL WHERE session = ? AND checkpoint_id IS NOT NULL "
-            "AND number <= (SELECT max(number) FROM cells WHERE session = ?) - ?",
-            (session, session, self.keep),
+        old = (
+            "WHERE session = ? AND checkpoint_id IS NOT NULL "
+            "AND number <= (SELECT max(number) FROM cells WHERE session = ?) - ?"
         )
-        _remove_abandoned(db)
+        values = (session, session, self.keep)
+        freed = db.execute(f"SELECT checkpoint_id FROM cells {old}", values).fetchall()
+        db.execute(f"UPDATE cells SET checkpoint_id = NULL {old}", values)
+        _remove(db, freed)
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -156,12 +164,17 @@ def _finish(db: sqlite3.Connection, cell: FinishedCell, checkpoint_id: int, part
 
 
 def _remove_abandoned(db: sqlite3.Connection) -> None:
-    """Delete checkpoints that belong to no cell: old ones, and those whose writer was killed."""
+    """Delete checkpoints that belong to no cell, and whose writer was killed long ago."""
     abandoned = db.execute(
-        "SELECT id FROM checkpoints "
-        "WHERE id NOT IN (SELECT checkpoint_id FROM cells WHERE checkpoint_id IS NOT NULL)"
+        "SELECT id FROM checkpoints WHERE saved_at < ? "
+        "AND id NOT IN (SELECT checkpoint_id FROM cells WHERE checkpoint_id IS NOT NULL)",
+        (time.time() - ABANDONED_AFTER_S,),
     ).fetchall()
-    for (checkpoint_id,) in abandoned:
+    _remove(db, abandoned)
+
+
+def _remove(db: sqlite3.Connection, checkpoint_ids: Iterable[tuple[int]]) -> None:
+    for (checkpoint_id,) in checkpoint_ids:
         parts = db.execute("SELECT part FROM chunks WHERE checkpoint_id = ?", (checkpoint_id,)).fetchall()
         db.executemany(
             "DELETE FROM chunks WHERE checkpoint_id = ? AND part = ?",

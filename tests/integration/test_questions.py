@@ -1,0 +1,77 @@
+"""Who is asked the questions of a durable cell, and what becomes of askers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
+
+from stateroom.integration.inputs import answer_input, open_inputs
+from stateroom.integration.outcome import outcome_to_result
+
+
+async def boom(_):
+    raise RuntimeError("the terminal is gone")
+
+
+async def five(_):
+    return 5
+
+
+@pytest.mark.parametrize(
+    ("on_input", "value", "said"),
+    [
+        (lambda message: message.prompt + "yes", "? yes", None),
+        (lambda _: None, None, "EOF when reading a line"),
+        (boom, None, "on_input raised RuntimeError: the terminal is gone"),
+        (five, None, "on_input returned a int, not a string"),
+    ],
+)
+async def test_an_asker_may_be_plain_and_may_fail(durable, new_id, on_input, value, said):
+    outcome = await durable.cells.execute(new_id(), "input('? ')", on_input=on_input)
+    assert outcome["value"] == value
+    if said is not None:
+        assert outcome["error"]["type"] == "EOFError"
+        assert said in outcome["error"]["message"]
+
+
+async def test_a_question_after_a_failed_asker_can_be_answered_by_somebody_else(stored, new_id, tmp_path):
+    path, execution_id = tmp_path / "state.db", new_id()
+    code = "try:\n    x = input('a? ')\nexcept EOFError:\n    x = None\nx, input('b? ')"
+    asked = asyncio.Event()
+
+    async def once(message):
+        if message.prompt == "a? ":
+            raise RuntimeError("the terminal is gone")
+        asked.set()
+        await asyncio.Event().wait()
+
+    running = asyncio.create_task(stored.cells.execute(execution_id, code, on_input=once))
+    await asked.wait()
+    question = next(found for found in open_inputs(path) if found.prompt == "b? ")
+    answer_input(path, question.id, "from outside")
+    assert outcome_to_result(await running).value == (None, "from outside")
+
+
+async def test_asking_for_an_execution_again_while_it_runs_changes_nothing(stored, new_id, tmp_path):
+    path, execution_id = tmp_path / "state.db", new_id()
+    code = "[input('a? '), input('b? ')]"
+    asked = asyncio.Queue()
+
+    async def note(message):
+        asked.put_nowait(message.prompt)
+        await asyncio.Event().wait()
+
+    async def answer(text):
+        assert await asked.get() == f"{text}? "
+        (question,) = open_inputs(path)
+        answer_input(path, question.id, text.upper())
+
+    running = asyncio.create_task(stored.cells.execute(execution_id, code, on_input=note))
+    await answer("a")
+    again = asyncio.create_task(stored.cells.execute(execution_id, code))
+    await answer("b")
+    assert (await running)["value"] == ["A", "B"]
+    assert (await again)["value"] == ["A", "B"]

@@ -1,0 +1,211 @@
+"""Stores that fail, or hold what somebody has put there: nothing is lost, run again, or unpickled."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import pickle
+import threading
+
+import pytest
+
+pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
+
+from resonate_base import ConnectorError
+
+import stateroom
+from stateroom.errors import CheckpointError, DurableError, DurableRejected, StoreError
+from stateroom.integration import patience
+from stateroom.integration.directory_cells import DirectoryCellStore
+from stateroom.integration.pickle_free import PickleFree
+from stateroom.integration.resonate_init import initialize_resonate_local
+from stateroom.integration.sdk import FAR_FUTURE_MS, Value
+from stateroom.integration.sqlite_store import SqliteCellStore, SqliteConnection
+
+
+def counting(path, rest=""):
+    """Code that counts its runs in a file, and then does the rest."""
+    return f"with open({str(path)!r}, 'a') as file: file.write('x')\n{rest}"
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(patience, "RETRY_PAUSE_S", 0)
+
+
+# The store of promises
+
+
+async def test_a_promise_that_cannot_be_settled_at_once_is_settled_by_the_next_attempt(
+    durable, tap, new_id, tmp_path
+):
+    execution_id = new_id()
+    down = ConnectorError(RuntimeError("the network is down"))
+    tap.fail_once("promise.settle", f"exec:{execution_id}", down)
+    outcome = await durable.run(execution_id, counting(tmp_path / "runs", "41 + 1"))
+    assert (outcome["value"], outcome["error"]) == (42, None)
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_trouble_with_promises_is_a_store_error(durable, tap, new_id, tmp_path):
+    execution_id, code = new_id(), counting(tmp_path / "runs", "x = 1")
+    down = ConnectorError(RuntimeError("the network is down"))
+    tap.fail_once("promise.create", f"exec:{execution_id}", down)
+    with pytest.raises(StoreError, match="the network is down"):
+        await durable.cells.execute(execution_id, code)
+    tap.fail_once("promise.settle", f"exec:{execution_id}", down)
+    with pytest.raises(StoreError, match="the network is down"):
+        await durable.cells.execute(execution_id, code)
+    assert (await durable.cells.execute(execution_id, code))["ok"]
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_an_execution_of_other_code_is_not_waited_for(durable, bridge_of_another, new_id):
+    execution_id = new_id()
+    await bridge_of_another.expect(execution_id, param={"digest": "of other code"}, hold=True)
+    with pytest.raises(DurableError, match="other code"):
+        await durable.cells.execute(execution_id, "1", timeout_s=60)
+    assert durable.bridge.pending == 0
+
+
+@pytest.fixture
+async def bridge_of_another(durable):
+    """Somebody else who uses the same promises."""
+    from stateroom.integration.resonate_bridge import ResonateProtocolBridge
+
+    async with stateroom.Session() as session:
+        bridge = ResonateProtocolBridge(durable.resonate, session)
+        yield bridge
+        await bridge.close(reject=False)
+
+
+# The store of cells
+
+
+async def test_a_cell_whose_state_is_refused_runs_once_and_fails(session, tmp_path, new_id):
+    class Full(SqliteCellStore):
+        def save(self, *_, **__):
+            raise CheckpointError("too large for this store")
+
+    path = tmp_path / "state.db"
+    async with await initialize_resonate_local(session, path=path, store=Full(path), env={}) as runtime:
+        outcome = await runtime.run(new_id(), counting(tmp_path / "runs"))
+    assert outcome["error"]["type"] == "DurableError"
+    assert "too large for this store" in outcome["error"]["message"]
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_a_cell_is_stored_when_the_store_is_back_and_not_run_again(session, tmp_path, new_id):
+    folder = tmp_path / "cells"
+    store = DirectoryCellStore(folder)
+    execution_id, code = new_id(), counting(tmp_path / "runs", "kept = 1")
+    async with await initialize_resonate_local(
+        session, path=tmp_path / "state.db", store=store, env={}
+    ) as runtime:
+        # The cell itself takes the store away.
+        code += f"\nimport os; os.rename({str(folder)!r}, {str(tmp_path / 'away')!r})"
+        with pytest.raises(StoreError, match="cells cannot be used"):
+            await runtime.cells.execute(execution_id, code)
+        (tmp_path / "away").rename(folder)
+        assert (await runtime.cells.execute(execution_id, code))["ok"]
+        assert (await runtime.cells.execute(new_id(), "kept"))["value"] == 1
+    assert (tmp_path / "runs").read_text() == "x"
+    assert store.find("default", execution_id) is not None
+
+
+async def test_what_was_not_stored_is_not_stored_after_another_cell(session, tmp_path, new_id):
+    class Once(SqliteCellStore):
+        failed = False
+
+        def save(self, *args, **how):
+            if not self.failed:
+                self.failed = True
+                raise StoreError("the disk is full")
+            return super().save(*args, **how)
+
+    path, first, code = tmp_path / "state.db", new_id(), counting(tmp_path / "runs", "x = 1")
+    async with await initialize_resonate_local(session, path=path, store=Once(path), env={}) as runtime:
+        with pytest.raises(StoreError, match="the disk is full"):
+            await runtime.cells.execute(first, code)
+        assert (await runtime.cells.execute(new_id(), "'x' in globals()"))["value"] is False
+        assert (await runtime.cells.execute(first, code))["ok"]
+        assert (await runtime.cells.execute(new_id(), "x"))["value"] == 1
+    assert (tmp_path / "runs").read_text() == "xx"
+
+
+def test_sessions_in_one_file_leave_each_other_alone(tmp_path):
+    SqliteConnection(tmp_path / "state.db").close()
+    store = SqliteCellStore(tmp_path / "state.db")
+    other_is_done = threading.Event()
+
+    def slow():
+        yield b"a" * 3_000_000
+        assert other_is_done.wait(30)
+        yield b"b"
+
+    def save_other():
+        for number in range(5):
+            store.save("other", f"other-{number}", b"{}", [b"x"], after=number)
+        store.delete("other")
+        other_is_done.set()
+
+    other = threading.Thread(target=save_other)
+    other.start()
+    cell = store.save("slow", "slow-1", b"{}", slow(), after=0)
+    other.join()
+    assert b"".join(store.checkpoint(cell)) == b"a" * 3_000_000 + b"b"
+
+
+async def test_without_a_store_a_timeout_leaves_the_namespace(durable, new_id):
+    await durable.cells.execute(new_id(), "x = 1")
+    with pytest.raises(DurableRejected, match="not settled within"):
+        await durable.cells.execute(
+            new_id(), "y = 2\nimport asyncio; await asyncio.Event().wait()", timeout_s=0.05
+        )
+    assert (await durable.cells.execute(new_id(), "x, y"))["value"] is not None
+
+
+# Pickles
+
+
+class Evil(Exception):
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def pickled(path):
+    return {
+        "__type": "error",
+        "message": "sorry",
+        "__py_pickle": base64.b64encode(pickle.dumps(Evil(path))).decode(),
+    }
+
+
+@pytest.mark.parametrize("which", ["the execution", "its child"])
+async def test_a_rejection_is_never_unpickled(durable, new_id, tmp_path, which):
+    execution_id, promises = new_id(), durable.resonate.promises
+    promise_id = execution_id if which == "the execution" else f"{execution_id}:1"
+    task = {"func": "stateroom.execute", "args": [{"code": "1"}], "version": 1}
+    await promises.create(promise_id, FAR_FUTURE_MS, Value(data=task), {})
+    await promises.reject(promise_id, Value(data=pickled(tmp_path / "made")))
+    with pytest.raises(DurableRejected, match="sorry"):
+        await asyncio.wait_for(durable.run(execution_id, "1"), 30)
+    assert not (tmp_path / "made").exists()
+
+
+def test_pickles_are_taken_out_however_they_are_written(tmp_path):
+    text = json.dumps(pickled(tmp_path / "made"))
+    for data in (text, text.replace("__py_pickle", "\\u005f_py_pickle")):
+        assert json.loads(PickleFree().decrypt(data.encode())) == {"__type": "error", "message": "sorry"}
+        assert b"pickle" not in PickleFree().encrypt(data.encode())
+
+
+@pytest.mark.parametrize("data", [b'{"a": "\\u00e9"}', b'["__py_pickle"]', b"no json __py_pickle", b""])
+def test_everything_else_stays_as_it_is(data):
+    assert PickleFree().decrypt(data) == PickleFree().encrypt(data) == data

@@ -45,7 +45,14 @@ ROUGH: frozenset[End] = frozenset({"itself", "cancel", "insist", "force", "death
 IMPATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}
 RECOVERING = {**IMPATIENT, "auto_restart": True, "checkpoint_every_cells": 4}
 
-OLD_HAND = Kind("old hand", GENTLE, rough=False, settings={"cancel_grace_s": 30.0}, steps=(1 << 60, 1 << 60))
+OLD_HAND = Kind(
+    "old hand",
+    GENTLE,
+    rough=False,
+    # Small histories, which are full before its memory is looked at.
+    settings={"cancel_grace_s": 30.0, "source_cache_size": 100, "history_size": 100},
+    steps=(1 << 60, 1 << 60),
+)
 KINDS = [
     Kind("plain", ROUGH, rough=True, settings=IMPATIENT),
     Kind("pooled", ROUGH, rough=True, settings={}, pooled=True, steps=(1, 15)),

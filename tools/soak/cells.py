@@ -210,8 +210,9 @@ def _background(dice: Random, number: int) -> Cell:
 @_kind(2)
 def _defines(dice: Random, number: int) -> Cell:
     code = (
-        "def kept(): return len(trail)\nclass Thing:\n    def count(self): return len(trail)\n"
-        "thing = Thing()\npair = [trail]\nkept() == thing.count() == len(pair[0])"
+        "class Thing:\n    def count(self): return len(trail)\nthing = Thing()\npair = [trail]\n"
+        "def kept(): return len(trail)\n"  # last: who finds it finds all, wherever a cancel came
+        "kept() == thing.count() == len(pair[0])"
     )
     return _cell(code, value=True)
 

@@ -15,7 +15,7 @@ ANY_PYTHON = $(shell for name in python3 python python3.14 python3.13 python3.12
 	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo "$$name" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check fmt coverage fidelity soak bench docs clean
+.PHONY: help venv run test check fmt coverage fidelity soak bench docs package clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -56,5 +56,8 @@ bench: $(READY)  ## measure beside a floor, as ratios, for some minutes; ARGS=--
 docs: $(READY)  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+package: $(READY)  ## build sdist and wheel, and run the tour and the tests from them in an empty environment
+	@$(BIN)/python tools/package.py $(if $(TESTS),$(ARGS) $(TESTS))
+
 clean:  ## remove every .venv and all caches
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*
+	rm -rf .venv .venv-* dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.*

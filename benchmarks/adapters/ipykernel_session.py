@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from jupyter_client.manager import start_new_async_kernel  # type: ignore[import-not-found, unused-ignore]
+from jupyter_client.manager import start_new_async_kernel
 
 from .stateroom_session import OnInput, OnOutput, Outcome
 

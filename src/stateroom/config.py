@@ -53,7 +53,7 @@ class EngineConfig(_Settings, frozen=True, kw_only=True):
     """How code is compiled and run; travels to the worker when it starts."""
 
     tla_timeout_s: float | None = None
-    """Time limit of one cell with top-level await, inside the engine; None for none."""
+    """How long a cell that awaits may take; then it ends with TimeoutError. None for no limit."""
 
     code_cache_size: int = 256
     """Compiled cells kept, least recently used out first; 0 turns the cache off."""

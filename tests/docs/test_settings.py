@@ -10,11 +10,25 @@ from types import ModuleType
 
 import pytest
 
-import stateroom
 from stateroom import config
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
+CONSTRUCTORS = [
+    "stateroom.AsyncExecutor",
+    "stateroom.NamespaceManager",
+    "stateroom.integration.resonate_init.initialize_resonate_local",
+    "stateroom.integration.resonate_postgres.initialize_resonate_postgres",
+    "stateroom.integration.durable_worker.DurableWorker",
+    "stateroom.integration.durable_client.DurableClient",
+    "stateroom.integration.sqlite_store.SqliteConnection",
+    "stateroom.integration.sqlite.cells.SqliteCellStore",
+    "stateroom.integration.directory_cells.DirectoryCellStore",
+    "stateroom.integration.postgres_cells.PostgresCellStore",
+]
+"""All that is built with parameters rather than settings."""
+UNSHOWN = {"settings", "clock"}
+"""Those of :class:`SessionConfig`, which have a table; and what only tests replace."""
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +53,26 @@ def test_every_setting_has_its_row(settings: type) -> None:
     assert all(cell.strip() for _, cells in rows for cell in cells.split(" | "))
 
 
-def test_parameters_of_the_executor_and_their_defaults() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", PAGE.partition("## `AsyncExecutor`")[2], re.MULTILINE)
-    parameters = inspect.signature(stateroom.AsyncExecutor).parameters.values()
-    assert rows == [
-        (each.name, "required" if each.default is each.empty else f"`{each.default}`") for each in parameters
+@pytest.mark.parametrize("place", CONSTRUCTORS)
+def test_parameters_of_a_constructor_and_their_defaults(place: str) -> None:
+    module, name = place.rsplit(".", 1)
+    if module.startswith("stateroom.integration"):
+        pytest.importorskip("resonate_pg" if "ostgres" in place or "durable_" in place else "resonate")
+    made = getattr(importlib.import_module(module), name)
+    parameters = inspect.signature(made).parameters.values()
+    assert rows_of(name) == [
+        (each.name, shown_default(each)) for each in parameters if each.name not in UNSHOWN
     ]
+
+
+def rows_of(name: str) -> list[tuple[str, str]]:
+    section = re.search(rf"^#+ `{name}`$(.*?)(?=^#|\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"no section `{name}`"
+    return re.findall(r"^\| `(\w+)` \| (\S+) \|", section[1], re.MULTILINE)
+
+
+def shown_default(parameter: inspect.Parameter) -> str:
+    return "required" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
 
 
 def test_a_variable_of_the_page_overrides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,12 +41,28 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
                 values[field.name] = msgspec.convert(text, field.type, strict=False)
             except msgspec.ValidationError as error:
                 raise ConfigError(f"{variable}={os.environ[variable]!r}: {error}") from None
+        for field in msgspec.structs.fields(cls):
+            if field.name in given:
+                given[field.name] = _checked(field.name, given[field.name], field.type)
         try:
-            config = cls(**values, **given)
-            msgspec.convert(msgspec.structs.asdict(config), cls)  # to be built does not check the types
-        except (TypeError, msgspec.ValidationError) as error:
+            return cls(**values, **given)
+        except TypeError as error:
             raise ConfigError(f"{cls.__name__}: {error}") from None
-        return config
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    """The value, if it is of the field's type; a dict stands for the settings that it names."""
+    if isinstance(kind, type) and issubclass(kind, _Settings):
+        if isinstance(value, dict):
+            return kind.load(**value)
+        if isinstance(value, kind):
+            return value
+        raise ConfigError(f"{name}={value!r}: give an object of {kind.__name__}")
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}={value!r}: {error}") from None
+    return value
 
 
 class EngineConfig(_Settings, frozen=True, kw_only=True):

@@ -30,6 +30,19 @@ def test_exec_of_several_lines_with_an_await(stateroom):
     assert stateroom("exec", "import asyncio\nx = await asyncio.sleep(0, 5)\nx + 1").stdout == "6\n"
 
 
+def test_what_a_cell_displays_is_shown_as_text_where_it_was_displayed(stateroom):
+    code = """
+print("before")
+display([1])
+display({"image/png": b"12345", "text/html": "<b>"}, raw=True)
+print("after")
+for _ in stateroom.progress(range(2)): pass
+"""
+    done = stateroom("exec", "import stateroom\n" + code)
+    shown = "<displayed: image/png, 5 bytes; text/html>"
+    assert (done.stdout.splitlines(), done.stderr) == (["before", "[1]", shown, "after"], "")
+
+
 def test_exec_takes_code_that_looks_like_an_option_after_a_double_dash(stateroom):
     assert stateroom("exec", "--", "-1").stdout == "-1\n"
 

@@ -10,8 +10,11 @@ from stateroom.errors import ConfigError
 WRONG = [
     ({"max_output_byte": 5}, "there is no setting 'max_output_byte'; is 'max_output_bytes' meant?"),
     ({"colour": 5}, "there is no setting 'colour'$"),
-    ({"takeover_after_s": "soon"}, r"EngineConfig: Expected `float`, got `str` - at `\$.takeover_after_s`"),
-    ({"max_outbox_bytes": 1.5}, r"SessionConfig: Expected `int`, got `float` - at `\$.max_outbox_bytes`"),
+    ({"takeover_after_s": "soon"}, r"^takeover_after_s='soon': Expected `float`, got `str`$"),
+    ({"engine": {"takeover_after": 1}}, "EngineConfig: .*'takeover_after'"),
+    ({"engine": 5}, "^engine=5: give an object of EngineConfig$"),
+    ({"config": stateroom.SessionConfig(), "history_size": 5}, "'history_size' was given besides a config"),
+    ({"max_outbox_bytes": 1.5}, r"^max_outbox_bytes=1.5: Expected `int`, got `float`$"),
 ]
 
 
@@ -20,6 +23,15 @@ def test_a_wrong_setting(settings, reason):
     for make in (stateroom.Session, stateroom.open_session, stateroom.SessionPool):
         with pytest.raises(ConfigError, match=reason):
             make(**settings)
+
+
+def test_engine_settings_may_be_a_dict():
+    assert stateroom.Session(engine={"history_size": 7}).config.engine.history_size == 7
+
+
+def test_a_wrong_setting_of_a_pool():
+    with pytest.raises(ConfigError, match=r"^min_size='two': Expected `int \| null`, got `str`$"):
+        stateroom.SessionPool(min_size="two")
 
 
 def test_preload_is_a_list():
@@ -38,3 +50,14 @@ def test_a_blocking_session_yields_messages():
         stopped.close()
         assert session.run("6 * 7", check=True).value == 42
         assert (session.state, session.pid) == ("idle", session.info.pid)
+
+
+def test_a_blocking_session_takes_what_a_session_takes(tmp_path):
+    settings = {"store": str(tmp_path), "name": "work"}
+    with stateroom.open_session(**settings) as session:
+        assert session.run("x = 1", execution_id="mine", queue=False, check=True).execution_id == "mine"
+        assert session.recovery is None
+    with stateroom.open_session(**settings) as session:
+        assert session.recovery.restored == ["x"]
+        session.restart(restore=False)
+        assert session.run("'x' in globals()").value is False

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ..errors import DurableError
-from ..session.execution import ExecutionResult, OutputCallback
+from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback
 from .durable_cells import DurableCells, digest_of
 from .input_capability import Asker
 from .outcome import outcome_to_result
@@ -86,6 +86,7 @@ async def run_script(
     script: DurableScript,
     *,
     on_output: OutputCallback | None = None,
+    on_display: DisplayCallback | None = None,
     on_input: Asker | None = None,
     on_begin: Callable[[int], object] = lambda _: None,
 ) -> ExecutionResult:
@@ -105,6 +106,7 @@ async def run_script(
             filename=script.filename,
             argv=script.argv,
             on_output=on_output,
+            on_display=on_display,
             on_input=on_input,
         )
         result = outcome_to_result(outcome)

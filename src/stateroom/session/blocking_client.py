@@ -15,7 +15,7 @@ from .cancellation import CancelOutcome
 from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
 from .inputs import InputCallback
-from .keeper import Checkpoint
+from .keeper import Checkpoint, Recovery
 from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]
@@ -79,6 +79,8 @@ class BlockingSession:
         on_output: OutputCallback | None = None,
         on_display: DisplayCallback | None = None,
         on_input: InputCallback | None = None,
+        queue: bool = True,
+        execution_id: str | None = None,
         filename: str | None = None,
         argv: list[str] | None = None,
     ) -> ExecutionResult:
@@ -91,6 +93,8 @@ class BlockingSession:
                 on_output=on_output,
                 on_display=on_display,
                 on_input=on_input,
+                queue=queue,
+                execution_id=execution_id,
                 filename=filename,
                 argv=argv,
             )
@@ -123,9 +127,9 @@ class BlockingSession:
         """As :meth:`Session.cancel`; from any thread."""
         return self._wait(self._session.cancel(execution_id, hard_stop=hard_stop))
 
-    def restart(self) -> None:
+    def restart(self, *, restore: bool = True) -> None:
         """As :meth:`Session.restart`."""
-        self._wait(self._session.restart())
+        self._wait(self._session.restart(restore=restore))
 
     def checkpoint(self) -> Checkpoint:
         """As :meth:`Session.checkpoint`."""
@@ -145,6 +149,11 @@ class BlockingSession:
             self._session.input_response(input_id, text)
 
         self._wait(respond())
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """As :attr:`Session.recovery`."""
+        return self._session.recovery
 
     @property
     def state(self) -> str:

@@ -50,7 +50,7 @@ class SessionPool:
         self, size: int | None = None, *, config: SessionConfig | None = None, **settings: Any
     ) -> None:
         self.config, others = split_settings(size, settings)
-        self.session_config = config if config is not None else load_config(others)
+        self.session_config = load_config(config, others)
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
         self._roster = Roster()

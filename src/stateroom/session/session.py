@@ -44,7 +44,7 @@ class Session:
     def __init__(
         self, config: SessionConfig | None = None, *, launcher: Launcher = spawn, **settings: Any
     ) -> None:
-        self.config = config if config is not None else load_config(settings)
+        self.config = load_config(config, settings)
         self.on_worker_lost: Callable[[ExitReport], object] = _ignore
         """Called when the worker has ended without having been told to."""
         self.on_late_output: OutputCallback = _ignore

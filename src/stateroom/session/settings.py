@@ -13,8 +13,12 @@ from ..errors import ConfigError
 __all__ = ["load_config"]
 
 
-def load_config(settings: dict[str, Any]) -> SessionConfig:
-    """The keywords of :class:`Session`, split between the two classes. Raises :class:`ConfigError`."""
+def load_config(config: SessionConfig | None, settings: dict[str, Any]) -> SessionConfig:
+    """A whole config, or keywords, split between the two classes. Raises :class:`ConfigError`."""
+    if config is not None:
+        if settings:
+            raise ConfigError(f"{next(iter(settings))!r} was given besides a config: give one of both")
+        return config
     names = {field.name for field in msgspec.structs.fields(SessionConfig)}
     engine_names = {field.name for field in msgspec.structs.fields(EngineConfig)}
     for name in settings.keys() - names - engine_names:
@@ -23,5 +27,5 @@ def load_config(settings: dict[str, Any]) -> SessionConfig:
     own = {name: value for name, value in settings.items() if name in names}
     engine = {name: value for name, value in settings.items() if name not in names}
     own.setdefault("engine", EngineConfig.load(**engine))
-    config: SessionConfig = SessionConfig.load(**own)
-    return config
+    loaded: SessionConfig = SessionConfig.load(**own)
+    return loaded

@@ -69,11 +69,13 @@ class _CellRun:
         async with stateroom.Session() as session:
             self._session = session
             session.on_late_output = self._terminal.write
+            session.on_late_display = self._terminal.display
             result = await session.run(
                 self._cell.code,
                 filename=self._cell.filename,
                 argv=self._cell.argv,
                 on_output=self._terminal.write,
+                on_display=self._terminal.display,
                 on_input=self._terminal.answer,
             )
             return self._conclude(result)

@@ -66,10 +66,12 @@ class _DurableRun:
                 await initialize_resonate_local(session, path=self._store, session_name="run") as runtime,
             ):
                 session.on_late_output = self._terminal.write
+                session.on_late_display = self._terminal.display
                 result = await run_script(
                     runtime.cells,
                     script,
                     on_output=self._terminal.write,
+                    on_display=self._terminal.display,
                     on_input=self._answer,
                     on_begin=self._say_what_is_finished,
                 )

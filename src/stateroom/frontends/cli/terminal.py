@@ -7,14 +7,15 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from ...protocol.messages import DisplayMessage, ProgressMessage
 from .keyboard import LineReader, echo_off
 from .status import PIPE_CLOSED, is_quiet_exit
 
 if TYPE_CHECKING:
     from ...protocol.messages import ErrorInfo, InputMessage, OutputMessage
-    from ...session.execution import ExecutionResult
+    from ...session.execution import ExecutionResult, Rich
 
 __all__ = ["Terminal"]
 
@@ -41,6 +42,13 @@ class Terminal:
     def write(self, message: OutputMessage) -> None:
         """Write what a cell wrote, at once, to the stream of the same name."""
         self._write(message.data, sys.stderr if message.stream == "stderr" else sys.stdout)
+
+    def display(self, message: Rich) -> None:
+        """Show as text what a cell displays; how far it is, only to somebody who looks on."""
+        if isinstance(message, DisplayMessage):
+            self._write(_as_text(message.mime) + "\n", sys.stdout)
+        elif isinstance(message, ProgressMessage) and sys.stderr is not None and sys.stderr.isatty():
+            self._write(f"\r\x1b[K{_progress_text(message)}" + "\n" * message.done, sys.stderr)
 
     def show(self, result: ExecutionResult) -> None:
         """Write what is left to see when a cell has ended: its value, or its error."""
@@ -91,3 +99,17 @@ class Terminal:
         if self.lost != PIPE_CLOSED:
             self.complain(f"cannot write to standard output: {error.strerror}")
         self._on_lost()
+
+
+def _as_text(mime: dict[str, Any]) -> str:
+    """The plainest representation, or which there are."""
+    text = mime.get("text/plain")
+    if isinstance(text, str):
+        return text
+    sizes = (f"{kind}, {len(data)} bytes" if isinstance(data, bytes) else kind for kind, data in mime.items())
+    return f"<displayed: {'; '.join(sizes)}>"
+
+
+def _progress_text(message: ProgressMessage) -> str:
+    of = "" if message.total is None else f"/{message.total:g}"
+    return f"{message.description} {message.completed:g}{of}".strip()

@@ -41,7 +41,7 @@ class DurableClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._connection.stop()
+        await self._connection.close()
 
     async def execute(
         self, session: str, code: str, *, execution_id: str | None = None, timeout_s: float | None = None

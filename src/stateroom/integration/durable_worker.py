@@ -30,7 +30,7 @@ log = structlog.get_logger("stateroom.durable")
 class DurableWorker:
     """Runs the executions that clients of ``group`` have submitted to the database ``dsn``.
 
-    Use it as an async context manager, or :meth:`start` and :meth:`stop` it. ``store`` is where the
+    Use it as an async context manager, or :meth:`start` and :meth:`close` it. ``store`` is where the
     state after each cell goes, the database itself if left out: all workers of a group must use the
     same. At most ``max_sessions`` are open, each with a process, and as many executions are taken at
     once; sessions that have nothing to do are closed to make room, least recently used first.
@@ -76,7 +76,7 @@ class DurableWorker:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
+        await self.close()
 
     async def start(self) -> None:
         """Begin to take executions. Raises :class:`StoreError` if the database cannot be used."""
@@ -84,14 +84,14 @@ class DurableWorker:
         await asyncio.to_thread(self.store.latest, self.group)  # so that it is told if it cannot be used
         self._connection.start()
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Take no more executions, give those that run back to other workers, close all sessions."""
         await self._connection.stop_deliveries()
-        await self._executions.stop()
+        await self._executions.close()
         for entry in tuple(self._open.values()):
             await entry.close()
         self._open.clear()
-        await self._connection.stop()
+        await self._connection.close()
 
     async def execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
         """Run a cell, as :meth:`DurableCells.execute`. Raises :class:`DurableError` if stopped meanwhile.
@@ -190,6 +190,6 @@ class _OpenSession:
         async with self._opening:
             cells, self._cells = self._cells, None
         if cells is not None:
-            await cells.stop()
+            await cells.close()
             await cells.bridge.close(reject=False)
             await cells.session.close()

@@ -39,12 +39,12 @@ class LeasedCells(DurableCells):
         self._executions = Stoppable(f"session {session_name!r}")
 
     async def execute(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
-        """As :meth:`DurableCells.execute`, when it is its turn; DurableError if :meth:`stop` came first."""
+        """As :meth:`DurableCells.execute`, when it is its turn; DurableError if :meth:`close` came first."""
         return await self._executions.run(self._execute_in_turn(execution_id, code, **how))
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Stop the cell that runs and those that wait for their turn; their executions stay pending."""
-        await self._executions.stop()
+        await self._executions.close()
         await self._lease.close()
 
     async def _execute_in_turn(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:

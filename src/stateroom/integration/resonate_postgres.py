@@ -80,7 +80,7 @@ class PostgresResonate:
         """Get no more tasks; those that are held can be finished or given back."""
         await self._source.stop()
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """Stop for good, when the functions that run have ended."""
         await self._source.stop()
         await self.resonate.stop()
@@ -127,7 +127,7 @@ class PostgresRuntime(DurableRuntime):
 
     async def close(self) -> None:
         await self._database.stop_deliveries()
-        await self._leased.stop()
+        await self._leased.close()
         await super().close()
 
 

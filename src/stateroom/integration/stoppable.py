@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Stoppable:
-    """Runs coroutines until :meth:`stop`; then they are cancelled, and new ones refused.
+    """Runs coroutines until :meth:`close`; then they are cancelled, and new ones refused.
 
     Resonate gives a task back when its function raises an error, not when it is cancelled.
     """
@@ -42,7 +42,7 @@ class Stoppable:
                 raise DurableError(f"{self._what} is stopping") from None
             raise
 
-    async def stop(self) -> None:
+    async def close(self) -> None:
         """End all; when this returns nothing runs any more."""
         self._is_stopped = True
         tasks = tuple(self._tasks)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
-import msgspec
-
-from ..config import PoolConfig
+from ..config import PoolConfig, settings_of
 from ..errors import ConfigError
 
 __all__ = [
@@ -99,7 +97,7 @@ def retirement(
 
 def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConfig, dict[str, Any]]:
     """The pool's settings, and those that are for its sessions."""
-    names = {field.name for field in msgspec.structs.fields(PoolConfig)}
+    names = settings_of(PoolConfig).keys()
     own = {name: value for name, value in settings.items() if name in names}
     if isinstance(own.get("preload"), str):
         raise ConfigError(f"preload={own['preload']!r} is a string: give a list of names of modules")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import Any
 
-import msgspec
-
-from ..config import EngineConfig, SessionConfig
+from ..config import EngineConfig, SessionConfig, settings_of
 from ..errors import ConfigError
 
 __all__ = ["load_config"]
@@ -19,8 +17,7 @@ def load_config(config: SessionConfig | None, settings: dict[str, Any]) -> Sessi
         if settings:
             raise ConfigError(f"{next(iter(settings))!r} was given besides a config: give one of both")
         return config
-    names = {field.name for field in msgspec.structs.fields(SessionConfig)}
-    engine_names = {field.name for field in msgspec.structs.fields(EngineConfig)}
+    names, engine_names = settings_of(SessionConfig).keys(), settings_of(EngineConfig).keys()
     for name in settings.keys() - names - engine_names:
         near = get_close_matches(name, names | engine_names, 1)
         raise ConfigError(f"there is no setting {name!r}" + (f"; is {near[0]!r} meant?" if near else ""))

@@ -73,3 +73,18 @@ async def test_what_was_put_off_has_all_that_an_ordinary_import_has():
     async with stateroom.Session() as session:
         ours = await session.run(PLAIN, check=True)
     assert json.loads(ours.stdout) == json.loads(plain.stdout)
+
+
+async def test_typing_extensions_is_left_to_cells():
+    async with stateroom.Session() as session:
+        loaded = await session.run(
+            "import sys, typing\n'typing_extensions' in sys.modules, typing.get_type_hints.__module__"
+        )
+        assert loaded.value == (False, "typing")
+        cell = """
+import msgspec, typing_extensions
+class Movie(typing_extensions.TypedDict):
+    year: typing_extensions.NotRequired[int]
+msgspec.convert({"year": "1936"}, Movie, strict=False)
+"""
+        assert (await session.run(cell, check=True)).value == {"year": 1936}

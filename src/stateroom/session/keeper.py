@@ -95,12 +95,17 @@ class Keeper:
     def __repr__(self) -> str:
         return f"<Keeper last={self.last!r} cells_since={self.cells_since}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the session's name in its store is taken; without a store there is none to take."""
+        return self._config.store is None or self._lock is not None
+
     def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 
         Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
         """
-        if self._config.store is None or self._lock is not None:
+        if self.is_open:
             return
         store = self._store()
         self._lock = store.lock(self._config.name)

@@ -194,7 +194,8 @@ async def spawn(config: SessionConfig) -> WorkerProcess:
 _BOOT = (
     "import sys\nif not sys.flags.safe_path: del sys.path[0]\n"
     "import importlib, linecache\nlinecache.clearcache()\n"
-    "importlib.import_module('stateroom.worker.lazy_modules').import_asyncio()\n"
+    "lazy = importlib.import_module('stateroom.worker.lazy_modules')\n"
+    "lazy.import_asyncio()\nlazy.import_msgspec()\n"
     "importlib.import_module(sys.argv[1]).main(sys.argv[2:])"
 )
 """What ``-P -m`` does (no module in the working folder may replace one of the worker's), but without

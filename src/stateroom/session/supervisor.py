@@ -68,7 +68,8 @@ class Supervisor:
         """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
         self._violation = None
         try:
-            await asyncio.to_thread(self._keeper.open)
+            if not self._keeper.is_open:
+                await asyncio.to_thread(self._keeper.open)
             self.link = link = await self._launch()
             await link.start()
             await self._keeper.settled()

@@ -15,7 +15,7 @@ from .parts import Parts
 from .user_display import display
 from .watches import HeartbeatWatch
 
-__all__ = ["install"]
+__all__ = ["install", "start"]
 
 MATPLOTLIB_BACKEND = f"module://{__package__}.figures"
 """Chosen for the user unless the environment names another one."""
@@ -24,15 +24,19 @@ SWITCH_INTERVAL_S = 0.0005
 
 
 def install(parts: Parts) -> None:
-    """Give user code its ``__main__``, streams and loop, and start the i/o thread."""
+    """Give user code its ``__main__``, streams and loop, and cancels their signal."""
     _install_main(parts)
     _install_loop(parts)
     sources.install(parts.executor.compiler.sources)
     children.install(parts.executor.namespace_manager)
     parts.interrupts.install()
     os.register_at_fork(after_in_child=lambda: _forget_after_fork(parts))
-    _add_watches(parts)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def start(parts: Parts) -> None:
+    """Start the i/o thread, and let the loop read; the session may know already that the worker is ready."""
+    _add_watches(parts)
     parts.io.start()
     parts.loop.add_reader(parts.receiver.sock, parts.receiver.receive)
 

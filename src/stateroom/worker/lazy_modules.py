@@ -1,8 +1,11 @@
-"""Modules of the standard library that asyncio imports for everybody and few cells ever use.
+"""Modules that asyncio and msgspec import for everybody and few cells ever use.
 
 ``ssl`` alone costs a worker 4 MB and some milliseconds of its start. It is put into ``sys.modules`` as
 a module that loads itself when it is first touched. ``importlib.util.LazyLoader`` does not do
 here: its modules load as soon as a second ``import`` statement looks at their spec.
+
+``typing_extensions`` is what msgspec prefers to ``typing`` where it is installed. From Python 3.11 on
+both give msgspec the same, and a session should not find it loaded, nor ``typing`` changed by it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from importlib.util import find_spec, module_from_spec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["import_asyncio"]
+__all__ = ["import_asyncio", "import_msgspec"]
 
 _ASKED_BY_IMPORT = frozenset({"__class__", "__spec__"})
 _lock = threading.RLock()
@@ -51,6 +54,18 @@ def import_asyncio() -> None:
     import asyncio
 
     asyncio.sslproto = protocol  # type: ignore[attr-defined]  # the import system sets it on loading
+
+
+def import_msgspec() -> None:
+    """Import msgspec without ``typing_extensions``, unless that is loaded already."""
+    hidden = "typing_extensions"
+    if hidden in sys.modules:
+        return
+    sys.modules[hidden] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules[hidden]
 
 
 def _put_off(spec: ModuleSpec | None) -> ModuleType | None:

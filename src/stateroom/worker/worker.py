@@ -29,7 +29,7 @@ from ..protocol.messages import (
     StepReplyMessage,
     ToWorker,
 )
-from .install import install
+from .install import install, start
 from .interrupts import Target
 from .io_thread import describe_fault
 from .parts import Endpoints, Parts
@@ -117,6 +117,7 @@ class SubprocessWorker:
                 pid=os.getpid(),
             )
         )
+        start(self.parts)
         while isinstance(job := self._next(), Job):
             self._serve(job)
         self._close()

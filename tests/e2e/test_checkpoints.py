@@ -7,7 +7,7 @@ import pytest
 import stateroom
 from stateroom import CancelOutcome
 from stateroom.errors import CheckpointError
-from stateroom.session.keeper import Checkpoint
+from stateroom.session.checkpoint import Checkpoint
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ import msgspec
 import structlog
 
 from ..errors import CheckpointError, DurableError, SessionBroken, StoreError, WorkerDied
+from ..session.checkpoint import Checkpoint
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
-from ..session.keeper import Checkpoint
 from ..session.session import Session
 from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
 from .input_capability import Asker

@@ -17,10 +17,10 @@ from ..protocol.messages import (
 from .interrupts import Interrupts, Target
 from .outbox import Outbox
 
-__all__ = ["Keeping"]
+__all__ = ["CheckpointJobs"]
 
 
-class Keeping:
+class CheckpointJobs:
     """Writes checkpoints to the session, chunk by chunk, and restores them from files.
 
     cloudpickle is loaded with the first of them: most workers never need it.
@@ -39,7 +39,7 @@ class Keeping:
         self._live = {"event_loop": loop}
 
     def __repr__(self) -> str:
-        return f"<Keeping {self._executor.namespace_manager!r}>"
+        return f"<CheckpointJobs {self._executor.namespace_manager!r}>"
 
     def do(self, message: CheckpointMessage | RestoreMessage) -> CheckpointedMessage | RestoredMessage:
         """Do it; the reply. Raises CheckpointError, or CancelledError if it is cancelled."""

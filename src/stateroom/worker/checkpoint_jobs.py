@@ -14,6 +14,7 @@ from ..protocol.messages import (
     RestoredMessage,
     RestoreMessage,
 )
+from .import_path import ImportPath
 from .interrupts import Interrupts, Target
 from .outbox import Outbox
 
@@ -37,6 +38,7 @@ class CheckpointJobs:
         self._outbox = outbox
         self._interrupts = interrupts
         self._live = {"event_loop": loop}
+        self._path = ImportPath()
 
     def __repr__(self) -> str:
         return f"<CheckpointJobs {self._executor.namespace_manager!r}>"
@@ -59,6 +61,7 @@ class CheckpointJobs:
             self._executor.namespace_manager,
             live=self._live,
             sources=self._executor.compiler.sources,
+            added_path=self._path.added(),
             timeout_s=message.timeout_s,
         )
         piece = CheckpointChunkMessage(execution_id=message.execution_id)

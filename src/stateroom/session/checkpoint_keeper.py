@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
 from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
+from .temporary_folder import TemporaryFolder
 
 __all__ = ["CheckpointKeeper", "outlook"]
 
@@ -43,7 +42,7 @@ class CheckpointKeeper:
         self._finishing = asyncio.Lock()
         self._saved_at = time.monotonic()
         self._names = itertools.count(1)
-        self._folder: _TemporaryFolder | None = None
+        self._folder: TemporaryFolder | None = None
         self._lock: NameLock | None = None
 
     def __repr__(self) -> str:
@@ -130,6 +129,8 @@ class CheckpointKeeper:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
         store = self._store()
         file.commit()
+        if self._folder is not None and self.last is None:
+            TemporaryFolder.remove_abandoned()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
         if self._config.store is None:
             weakref.finalize(checkpoint, store.drop, file.name)
@@ -181,19 +182,8 @@ class CheckpointKeeper:
         if self._config.store is not None:
             return CheckpointStore(self._config.store, keep=self._config.store_keep)
         if self._folder is None:
-            self._folder = _TemporaryFolder()
+            self._folder = TemporaryFolder()
         return CheckpointStore(self._folder.path, keep=1)
-
-
-class _TemporaryFolder:
-    """A directory that goes with the last of those who hold this object."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="stateroom-")
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-    def __repr__(self) -> str:
-        return f"<_TemporaryFolder {self.path}>"
 
 
 def outlook(keeper: CheckpointKeeper) -> str:

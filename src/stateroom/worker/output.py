@@ -36,7 +36,13 @@ class Output:
     """Takes output from every source, tags it with its execution, and sends it in order."""
 
     def __init__(
-        self, outbox: Outbox, pipes: dict[int, Stream], limit: OutputLimit, interrupts: Interrupts
+        self,
+        outbox: Outbox,
+        pipes: dict[int, Stream],
+        limit: OutputLimit,
+        interrupts: Interrupts,
+        *,
+        is_terminal: bool = False,
     ) -> None:
         self.running: str | None = None
         """The execution to which output of unknown origin belongs."""
@@ -45,6 +51,8 @@ class Output:
         self.arm: Callable[[], None] = lambda: None
         """Called when a batch begins to wait, from the thread that writes."""
         self.interrupts = interrupts
+        self.is_terminal = is_terminal
+        """Whether the Python streams say that they are one."""
         self._outbox = outbox
         self._limit = limit
         self.pipes = dict(pipes)

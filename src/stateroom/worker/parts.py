@@ -121,7 +121,9 @@ class Parts:
             endpoints.page, showing=SHOWING | STR_CALLERS, limit=self.limit, waits=WAITS
         )
         limit = OutputLimit(engine.max_output_bytes, engine.max_output_lines)
-        self.output = Output(self.outbox, endpoints.pipes, limit, self.interrupts)
+        self.output = Output(
+            self.outbox, endpoints.pipes, limit, self.interrupts, is_terminal=engine.is_terminal
+        )
 
     def _make_exchanges(self) -> None:
         """What user code can ask of the session, or show it."""

@@ -148,6 +148,9 @@ class _ByteStream(io.BufferedIOBase):
         self._output.interrupts.safe_point()
         return len(data)
 
+    def isatty(self) -> bool:
+        return self._output.is_terminal
+
     def fileno(self) -> int:
         return 1 if self._stream == "stdout" else 2
 

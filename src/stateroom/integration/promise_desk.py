@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
-import structlog
 
 from ..errors import ConfigError, DurableError, StoreError
+from ..logs import get_logger
 from ..session.background_tasks import BackgroundTasks
 from .request import Request, shutdown_error, timeout_error
 from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 BACKSTOP_S = 10.0
 """So long after its time limit a promise is timed out by the store, if nobody here has."""

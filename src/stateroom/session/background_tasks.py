@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
-
 from ..errors import SessionError
+from ..logs import get_logger
 
 __all__ = ["BackgroundTasks"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class BackgroundTasks:

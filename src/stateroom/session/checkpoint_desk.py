@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from ..errors import CheckpointError, SessionBroken
+from ..logs import get_logger
 from ..protocol.messages import RestoredMessage
 from .background_tasks import BackgroundTasks
 from .cancel_desk import CancelDesk
@@ -19,7 +18,7 @@ from .schedule import Schedule
 
 __all__ = ["CheckpointDesk"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class CheckpointDesk:

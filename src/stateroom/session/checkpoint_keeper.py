@@ -9,10 +9,9 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ..config import SessionConfig
 from ..errors import CheckpointError
+from ..logs import get_logger
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
 from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
@@ -22,7 +21,7 @@ from .temporary_folder import TemporaryFolder
 
 __all__ = ["CheckpointKeeper", "outlook"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class CheckpointKeeper:

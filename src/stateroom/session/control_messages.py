@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
-import structlog
 
+from ..logs import get_logger
 from ..protocol.messages import FaultMessage, HeartbeatMessage, StepMessage, StepReplyMessage, ToSession
 from .background_tasks import BackgroundTasks
 from .supervisor import Supervisor
 
 __all__ = ["ControlMessages", "StepCallback"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 StepCallback = Callable[[StepMessage], Awaitable[StepReplyMessage]]
 

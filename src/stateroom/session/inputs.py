@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from ..errors import InputRefused
+from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState
 from ..protocol.messages import InputMessage, InputResponseMessage
 from .background_tasks import BackgroundTasks
@@ -19,7 +18,7 @@ __all__ = ["InputCallback", "InputDesk"]
 
 InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class InputDesk:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-import structlog
 
+from ..logs import get_logger
 from ..protocol.messages import ToSession
 
 __all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
@@ -26,7 +26,7 @@ Interceptor = Callable[[ToSession], Any]
 WARN_EVERY_S = 1.0
 """An interceptor that is always late, or always raises, is reported once in this time."""
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class InterceptorInfo(msgspec.Struct, kw_only=True):

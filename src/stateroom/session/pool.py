@@ -15,10 +15,10 @@ from types import EllipsisType
 from typing import Any, Self
 
 import msgspec
-import structlog
 
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
+from ..logs import get_logger
 from .background_tasks import BackgroundTasks
 from .pool_health import Health
 from .pool_info import PoolFigures, PoolInfo
@@ -35,7 +35,7 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.5, 30.0
 """Pauses between attempts to start sessions that nobody waits for, after failures."""
 CLOSE_SLACK_S = 3.0
 
-log = structlog.get_logger("stateroom.pool")
+log = get_logger("stateroom.pool")
 
 
 class SessionPool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ..errors import ProtocolError, UnexpectedMessage
+from ..logs import get_logger
 from ..protocol.messages import (
     CheckpointChunkMessage,
     CheckpointedMessage,
@@ -32,7 +31,7 @@ from .interceptors import Interceptors
 
 __all__ = ["Router", "Work"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 Work = Execution | CheckpointJob
 """What a worker does one at a time."""

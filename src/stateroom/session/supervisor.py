@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ..config import SessionConfig
 from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
+from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
 from .background_tasks import BackgroundTasks
@@ -22,7 +21,7 @@ from .schedule import Schedule
 
 __all__ = ["Supervisor"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class Supervisor:

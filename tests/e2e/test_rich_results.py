@@ -40,7 +40,7 @@ async def test_V5_anything_but_plain_data_gives_repr_and_bundle_and_says_so(sess
     assert (result.has_value, result.value, result.repr) == (False, None, "a thing")
     assert result.mime == {"text/html": "<b>", "image/png": bytes(range(256)), "text/plain": "a thing"}
     assert result.metadata == {"text/html": {"isolated": True}}
-    assert result.notes == ["value is a __main__.Thing"]
+    assert result.notes == ["no plain value: value is a __main__.Thing"]
 
 
 @pytest.mark.parametrize("value", [None, True, 1 << 200, "text", b"bytes", [1, (2,)], {"a": {3}}])

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from .session.blocking_client import BlockingSession as BlockingSession
     from .session.blocking_client import open_session as open_session
     from .session.cancellation import CancelOutcome as CancelOutcome
+    from .session.checkpoint import Checkpoint as Checkpoint
     from .session.execution import ExecutionResult as ExecutionResult
     from .session.info import SessionInfo as SessionInfo
-    from .session.keeper import Checkpoint as Checkpoint
     from .session.pool import SessionPool as SessionPool
     from .session.pool_info import PoolInfo as PoolInfo
     from .session.session import Session as Session
@@ -54,7 +54,7 @@ _HOMES = {
     "BlockingSession": "session.blocking_client",
     "Busy": "errors",
     "CancelOutcome": "session.cancellation",
-    "Checkpoint": "session.keeper",
+    "Checkpoint": "session.checkpoint",
     "ClearMessage": "protocol.messages",
     "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",

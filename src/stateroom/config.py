@@ -130,6 +130,8 @@ class EngineConfig(_Settings, frozen=True, kw_only=True):
     """What one cell may show by ``display`` without clearing or updating it. None for no limit."""
     max_error_chars: int = 100_000
     """Longer traceback texts are cut in the middle."""
+    is_terminal: bool = False
+    """Who shows the output understands what a terminal does: ``sys.stdout.isatty()`` is true in cells."""
 
 
 class SessionConfig(_Settings, frozen=True, kw_only=True):

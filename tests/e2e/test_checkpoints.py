@@ -7,7 +7,7 @@ import pytest
 import stateroom
 from stateroom import CancelOutcome
 from stateroom.errors import CheckpointError
-from stateroom.session.keeper import Checkpoint
+from stateroom.session.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -47,6 +47,46 @@ async def test_K3_restore_mutates_the_same_dict_and_honours_clear_existing(sessi
     assert set(report.restored) == {"m", "kept"}
     assert (await session.run("other")).error.type == "NameError"
     assert (await session.run("print('engine alive'); __name__")).value == "__main__"
+
+
+ADD_PATH = {
+    "first": ("import sys; sys.path.insert(0, {folder!r})", 0),
+    "last": ("import sys; sys.path.append({folder!r})", -1),
+    "working folder": ("import os; os.chdir({folder!r})", 0),
+}
+
+
+@pytest.mark.parametrize(("add", "place"), ADD_PATH.values(), ids=ADD_PATH)
+async def test_K3_modules_are_found_where_the_cells_have_found_them(tmp_path, add, place):
+    (tmp_path / "own_module.py").write_text("class C:\n    value = 7\ndef f(): return C.value\n")
+    async with stateroom.Session() as first:
+        await first.run(add.format(folder=str(tmp_path)), check=True)
+        await first.run("import own_module\nfrom own_module import f\nobj = own_module.C()", check=True)
+        (await first.checkpoint()).save(tmp_path / "saved")
+    async with stateroom.Session() as second:
+        path = (await second.run("import sys; sys.path")).value
+        report = await second.restore(Checkpoint.load(tmp_path / "saved"))
+        assert report.failed == {}
+        assert (await second.run("f(), obj.value, type(obj) is own_module.C")).value == (7, 7, True)
+        now = (await second.run("import sys; sys.path")).value
+        assert now[place] == str(tmp_path)
+        assert [folder for folder in now if folder != str(tmp_path)] == path
+        await second.restore(Checkpoint.load(tmp_path / "saved"))
+        assert (await second.run("import sys; sys.path")).value == now
+
+
+async def test_K3_a_path_that_a_cell_has_destroyed_is_left_alone(tmp_path):
+    session = stateroom.Session(cwd=str(tmp_path))
+    await session.start()
+    await session.checkpoint()  # loads what it takes to make one
+    await session.run("import sys, os; x = 1; path = sys.path; sys.path = None")
+    await session.restore(await session.checkpoint())
+    assert (await session.run("sys.path, x")).value == (None, 1)
+    await session.run(
+        "import sys, os; sys.path = path; os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')"
+    )
+    assert (await session.restore(await session.checkpoint())).failed == {}
+    await session.close()
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "garbage"])

@@ -40,7 +40,7 @@ async def test_V5_anything_but_plain_data_gives_repr_and_bundle_and_says_so(sess
     assert (result.has_value, result.value, result.repr) == (False, None, "a thing")
     assert result.mime == {"text/html": "<b>", "image/png": bytes(range(256)), "text/plain": "a thing"}
     assert result.metadata == {"text/html": {"isolated": True}}
-    assert result.notes == ["value is a __main__.Thing"]
+    assert result.notes == ["no plain value: value is a __main__.Thing"]
 
 
 @pytest.mark.parametrize("value", [None, True, 1 << 200, "text", b"bytes", [1, (2,)], {"a": {3}}])
@@ -307,19 +307,38 @@ async def test_tqdm_writes_as_it_does_anywhere(session):
     assert "3/3" in result.stderr
 
 
-async def test_rich_writes_as_it_does_to_a_terminal(session):
-    pytest.importorskip("rich", reason="rich is not installed")
-    code = """
-from rich.console import Console
+RICH = """
 from rich.progress import track
-console = Console(force_terminal=True, width=40, color_system="truecolor", legacy_windows=False)
-console.print("[bold red]red[/]")
-list(track(range(3), "Counting", console=console))
+import rich
+rich.print("[bold red]red[/]")
+list(track(range(3), "Counting"))
 """
-    result = await session.run(code, check=True)
-    assert "\x1b[1;31mred\x1b[0m\n" in result.stdout
-    assert "100%" in result.stdout
-    assert "\x1b[?25h" in result.stdout  # the cursor is shown again
+
+
+async def test_rich_writes_as_it_does_to_a_terminal():
+    pytest.importorskip("rich", reason="rich is not installed")
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLORTERM")}
+    async with stateroom.Session(is_terminal=True, env={**kept, "TERM": "xterm-256color"}) as session:
+        result = await session.run(RICH, check=True)
+        assert "\x1b[1;31mred\x1b[0m\n" in result.stdout
+        assert "100%" in result.stdout
+        assert "\x1b[?25h" in result.stdout  # the cursor is shown again
+
+
+async def test_rich_writes_plain_text_where_there_is_no_terminal(session):
+    pytest.importorskip("rich", reason="rich is not installed")
+    result = await session.run(RICH, check=True)
+    assert result.stdout.startswith("red\nCounting ")
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+async def test_streams_say_whether_a_terminal_shows_them(is_terminal):
+    async with stateroom.Session(is_terminal=is_terminal) as session:
+        code = "import sys\n[s.isatty() for s in (sys.stdout, sys.stderr, sys.stdout.buffer)]"
+        assert (await session.run(code)).value == [is_terminal] * 3
+        code = "sys.stdout.reconfigure(line_buffering=False)\nsys.stdout.isatty(), sys.stdin.isatty()"
+        assert (await session.run(code)).value == (is_terminal, False)
 
 
 # Figures

@@ -241,7 +241,7 @@ async def test_V3_a_lazy_value_is_returned_as_it_is(way):
         result = await way.run(code)
         assert (result.error, result.has_value, result.value) == (None, False, None)
         assert result.repr.startswith(shown)
-        assert any(note.startswith("value is a") for note in result.notes)
+        assert any(note.startswith("no plain value: value is a") for note in result.notes)
         assert (await way.session.run("touched")).value == []
         await way.session.run(
             "_.close() if hasattr(_, 'close') else _.cancel() if hasattr(_, 'cancel') else 0;"

@@ -159,3 +159,12 @@ def test_a_full_disk_is_named(command):
         )
     assert done.returncode == 1
     assert done.stderr == "stateroom: cannot write to standard output: No space left on device\n"
+
+
+SEES = "import os, sys; sys.stdout.isatty(), sys.stderr.isatty(), 'COLUMNS' in os.environ"
+
+
+def test_a_script_sees_whether_a_terminal_shows_its_output(stateroom, start_in_terminal, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert stateroom("exec", SEES).stdout == "(False, False, False)\n"
+    start_in_terminal("exec", SEES).expect(r"\(True, True, True\)")

@@ -98,6 +98,62 @@ async def test_one_that_raises_is_logged_and_breaks_nothing(bench):
     assert [info.errors for info in bench.interceptors.figures()] == [1, 1, 0]
 
 
+async def test_one_that_always_raises_is_counted_and_logged_once_in_a_while(bench):
+    def broken(_message):
+        raise OSError("broken on purpose")
+
+    async def broken_later(_message):
+        raise OSError("broken later")
+
+    bench.interceptors.add(broken)
+    bench.interceptors.add(broken_later)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(50):
+            bench.router.deliver(HeartbeatMessage())
+        await bench.interceptors.settle()
+    assert [(entry["interceptor"].rpartition(".")[2], entry["errors"]) for entry in logs] == [
+        ("broken", 1),
+        ("broken_later", 1),
+    ]
+    assert [info.errors for info in bench.interceptors.figures()] == [50, 50]
+    assert len(bench.seen) == 50
+
+
+async def test_a_task_over_the_budget_is_an_overrun_too():
+    bench = Bench(budget_s=0.0)
+
+    async def slow(_message):
+        await asyncio.sleep(0)
+
+    with structlog.testing.capture_logs() as logs:
+        bench.interceptors.add(slow)
+        for _ in range(50):
+            bench.interceptors.see(HeartbeatMessage())
+        await bench.interceptors.settle()
+    (info,) = bench.interceptors.figures()
+    assert (info.calls, info.overruns, info.running) == (50, 50, 0)
+    assert [entry["event"] for entry in logs] == ["slow_interceptor"]
+
+
+async def test_reading_that_stops_for_tasks_is_reported_once_in_a_while():
+    bench = Bench(max_concurrency=2)
+    gate = asyncio.Event()
+
+    async def slow(_message):
+        await gate.wait()
+
+    bench.interceptors.add(slow)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            bench.interceptors.see(HeartbeatMessage())
+            bench.interceptors.see(HeartbeatMessage())
+            gate.set()
+            await bench.interceptors.settle()
+            gate.clear()
+    assert bench.pauses == ["pause", "resume"] * 3
+    assert [(entry["event"], entry["running"]) for entry in logs] == [("reading_paused", 2)]
+
+
 async def test_overruns_are_counted_and_reported_once_in_a_while():
     bench = Bench(budget_s=0.0)
     bench.interceptors.add(lambda _: time.perf_counter())

@@ -19,6 +19,7 @@ ENGINE_INTERNALS = frozenset(
         "__annotations__",
         "__annotate__",
         "__conditional_annotations__",
+        "__warningregistry__",
         "_",
         "__",
         "___",

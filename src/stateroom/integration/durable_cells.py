@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from ..errors import CheckpointError, DurableError, SessionBroken, StoreError, WorkerDied
+from ..logs import get_logger
+from ..session.checkpoint import Checkpoint
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
-from ..session.keeper import Checkpoint
 from ..session.session import Session
 from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
 from .input_capability import Asker
@@ -36,7 +36,7 @@ from .resonate_bridge import ResonateProtocolBridge, outcome_of
 
 __all__ = ["DurableCells"]
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 
 class _Unstored(NamedTuple):

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-import structlog
-
 from ..config import SessionConfig
 from ..errors import ConfigError, DurableError, DurableRejected, SessionError
+from ..logs import get_logger
 from ..session.session import Session
 from .cell_store import CellStore
 from .leased_cells import LeasedCells
@@ -24,7 +23,7 @@ from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 
 class DurableWorker:

@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from ..errors import DurableError
+from ..logs import get_logger
 from ..protocol.messages import InputMessage
 from .promise_desk import PromiseDesk
 from .request import Request, reason_of
@@ -22,7 +21,7 @@ from .sdk import PromiseRecord
 
 __all__ = ["Asker", "InputCapability", "answer_to_data"]
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 Asker = Callable[[InputMessage], str | Awaitable[str]]
 

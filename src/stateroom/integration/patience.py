@@ -6,9 +6,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-import structlog
-
 from ..errors import DurableError, DurableRejected, SessionError, StoreError
+from ..logs import get_logger
 from ..session.execution import ExecutionResult, error_info
 from .durable_cells import DurableCells
 from .outcome import outcome_to_data
@@ -18,7 +17,7 @@ __all__ = ["Patience", "PatientCells"]
 RETRY_PAUSE_S = 1.0
 MAX_ATTEMPTS = 5
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 
 class Patience:

@@ -14,16 +14,16 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
-import structlog
 
 from ..errors import ConfigError, DurableError, StoreError
-from ..session.helpers import Helpers
+from ..logs import get_logger
+from ..session.background_tasks import BackgroundTasks
 from .request import Request, shutdown_error, timeout_error
 from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
 
-log = structlog.get_logger("stateroom.durable")
+log = get_logger("stateroom.durable")
 
 BACKSTOP_S = 10.0
 """So long after its time limit a promise is timed out by the store, if nobody here has."""
@@ -84,7 +84,7 @@ class PromiseDesk:
         self.closed = False
         self._rejects = False
         self._pending: dict[str, _Pending] = {}
-        self._helpers = Helpers()
+        self._background = BackgroundTasks()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
@@ -135,7 +135,7 @@ class PromiseDesk:
             with _told(request):
                 return await self.resonate.promises.get(request.promise_id)
         if watch:
-            self._helpers.run(self._watch(entry))
+            self._background.run(self._watch(entry))
         return await asyncio.shield(entry.settled)
 
     async def resolve(self, request: Request, data: Any) -> bool:
@@ -182,7 +182,7 @@ class PromiseDesk:
         for entry in self._pending.values():
             entry.fail(DurableError(f"{entry.request.promise_id} stays pending: the bridge was closed"))
         self._pending.clear()
-        while tasks := list(self._helpers.tasks):
+        while tasks := list(self._background.tasks):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -202,7 +202,7 @@ class PromiseDesk:
         if request.timeout_s is not None:
             left_s = record.created_at / 1000 + request.timeout_s - time.time()
             entry.timer = asyncio.get_running_loop().call_later(
-                max(0.0, left_s), lambda: self._helpers.run(self._time_out(request))
+                max(0.0, left_s), lambda: self._background.run(self._time_out(request))
             )
 
     async def _settle(self, request: Request, state: Literal["resolved", "rejected"], data: Any) -> bool:

@@ -25,8 +25,8 @@ from ..protocol.messages import (
     ResultMessage,
     ToSession,
 )
+from ..session.background_tasks import BackgroundTasks
 from ..session.execution import Execution
-from ..session.helpers import Helpers
 from ..session.session import Session
 from .input_capability import Asker, InputCapability
 from .outcome import outcome_to_data
@@ -60,7 +60,7 @@ class ResonateProtocolBridge:
         self._collecting: dict[str, Execution | None] = {}
         """Executions that run, with what they have put out; None if their owner settles them."""
         self._given_up: OrderedDict[str, None] = OrderedDict()
-        self._helpers = Helpers()
+        self._background = BackgroundTasks()
         self._closing: asyncio.Task[None] | None = None
         session.add_message_interceptor(self._see)
         session.on_step = self.steps.take
@@ -161,7 +161,7 @@ class ResonateProtocolBridge:
         self.session.attachments.pop(ATTACHED_AS, None)
         self._collecting.clear()
         await self.desk.close(reject=reject)
-        await asyncio.gather(*self._helpers.tasks, return_exceptions=True)
+        await asyncio.gather(*self._background.tasks, return_exceptions=True)
 
     # Messages, in order
 
@@ -184,7 +184,7 @@ class ResonateProtocolBridge:
         if execution is None:  # not ours, or settled by its owner
             return
         _collect(execution, message)
-        self._helpers.run(self._settle(execution))
+        self._background.run(self._settle(execution))
 
     async def _settle(self, execution: Execution) -> None:
         result = await execution.done
@@ -195,7 +195,7 @@ class ResonateProtocolBridge:
         self.inputs.begin(execution_id)
         self.steps.begin(execution_id)
         if not hold:
-            self._helpers.run(self._end_when_settled(execution_id))
+            self._background.run(self._end_when_settled(execution_id))
 
     async def _end_when_settled(self, execution_id: str) -> None:
         """An execution that is settled by something else, a timeout say, is not collected any more."""

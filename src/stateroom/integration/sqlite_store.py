@@ -37,10 +37,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-import structlog
 from resonate_base import ConnectorError
 
 from ..errors import StoreError
+from ..logs import get_logger
 from .pending import PendingPromise
 from .sqlite.answers import answer_promise, pending_promises
 from .sqlite.cells import SqliteCellStore
@@ -52,7 +52,7 @@ __all__ = ["PendingPromise", "SqliteCellStore", "SqliteConnection", "answer_prom
 RETRY_S = 1.0
 """After this a file that could not be used is tried again."""
 
-log = structlog.get_logger("stateroom.integration")
+log = get_logger("stateroom.integration")
 
 
 class SqliteConnection:

@@ -81,6 +81,10 @@ class CheckpointHeader(msgspec.Struct, kw_only=True, frozen=True):
     """What was left out, and why."""
     stream_bytes: int
     buffer_bytes: list[int]
+    path_first: list[str] = []
+    """Folders that cells have put at the start of ``sys.path``."""
+    path_last: list[str] = []
+    """Folders that they have put elsewhere in it."""
 
     def __post_init__(self) -> None:
         if self.stream_bytes < 0 or min(self.buffer_bytes, default=0) < 0:

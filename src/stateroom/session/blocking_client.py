@@ -12,10 +12,10 @@ from typing import Any, Self, TypeVar
 from ..errors import SessionClosed
 from ..protocol.messages import RestoredMessage, ToSession
 from .cancellation import CancelOutcome
+from .checkpoint import Checkpoint, Recovery
 from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
 from .inputs import InputCallback
-from .keeper import Checkpoint, Recovery
 from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]

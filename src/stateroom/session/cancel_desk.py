@@ -6,10 +6,10 @@ import asyncio
 
 from ..config import SessionConfig
 from ..protocol.lifecycle import SessionState
+from .background_tasks import BackgroundTasks
 from .cancellation import Canceller, CancelOutcome
-from .errand import Errand
+from .checkpoint_job import CheckpointJob
 from .execution import Execution
-from .helpers import Helpers
 from .router import Router, Work
 from .schedule import Schedule
 from .supervisor import Supervisor
@@ -26,13 +26,13 @@ class CancelDesk:
         router: Router,
         schedule: Schedule,
         supervisor: Supervisor,
-        helpers: Helpers,
+        background: BackgroundTasks,
     ) -> None:
         self.canceller = Canceller(config, request=self._request, hard_stop=self._hard_stop)
         self._router = router
         self._schedule = schedule
         self._supervisor = supervisor
-        self._helpers = helpers
+        self._background = background
 
     def __repr__(self) -> str:
         return f"<CancelDesk {self.canceller!r}>"
@@ -40,7 +40,7 @@ class CancelDesk:
     async def cancel(self, execution_id: str | None, *, hard_stop: bool) -> CancelOutcome:
         """End the execution of that id; without one the running cell, or else the one that waits longest."""
         running = self._router.running
-        if execution_id is None and isinstance(running, Errand) and running.is_automatic:
+        if execution_id is None and isinstance(running, CheckpointJob) and running.is_automatic:
             running = None
         waiting = self._schedule.find_waiting(execution_id)
         if waiting is None and execution_id is None and running is None:
@@ -58,7 +58,7 @@ class CancelDesk:
         if work in self._schedule.waiting:
             self._schedule.cancel_waiting(work)
         elif self._router.running is work:
-            self._helpers.run(self.canceller.cancel(work, hard_stop=True))
+            self._background.run(self.canceller.cancel(work, hard_stop=True))
 
     def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
         """End it if it has not ended after ``timeout_s``; the timer can be cancelled."""
@@ -66,7 +66,7 @@ class CancelDesk:
         def expire() -> None:
             if not execution.done.done():
                 execution.timeout_s = timeout_s
-                self._helpers.run(self._end_by_timeout(execution))
+                self._background.run(self._end_by_timeout(execution))
 
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 

@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from ..errors import CheckpointError, SessionBroken
+from ..logs import get_logger
 from ..protocol.messages import RestoredMessage
+from .background_tasks import BackgroundTasks
 from .cancel_desk import CancelDesk
+from .checkpoint import Checkpoint
+from .checkpoint_job import CheckpointJob
+from .checkpoint_keeper import CheckpointKeeper
 from .checkpoint_store import CheckpointFile
-from .errand import Errand
-from .helpers import Helpers
-from .keeper import Checkpoint, Keeper
 from .schedule import Schedule
 
 __all__ = ["CheckpointDesk"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class CheckpointDesk:
-    """Puts the keeper's errands into the session's schedule, and sees them through."""
+    """Puts checkpoints and restores into the session's schedule, and sees them through."""
 
-    def __init__(self, keeper: Keeper, schedule: Schedule, cancels: CancelDesk, helpers: Helpers) -> None:
+    def __init__(
+        self, keeper: CheckpointKeeper, schedule: Schedule, cancels: CancelDesk, background: BackgroundTasks
+    ) -> None:
         self._keeper = keeper
         self._schedule = schedule
         self._cancels = cancels
-        self._helpers = helpers
+        self._background = background
 
     def __repr__(self) -> str:
         return f"<CheckpointDesk {self._keeper!r}>"
@@ -52,39 +54,39 @@ class CheckpointDesk:
         if not self._keeper.is_due() or self._schedule.is_closing:
             return
         try:
-            errand, file = self._keeper.begin(is_automatic=True)
+            job, file = self._keeper.begin(is_automatic=True)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
             return
-        self._schedule.waiting.appendleft(errand)
-        self._helpers.run(self._finish_automatic(errand, file))
+        self._schedule.waiting.appendleft(job)
+        self._background.run(self._finish_automatic(job, file))
 
     async def restore(self, saved: Checkpoint, **how: bool) -> RestoredMessage:
         """Bring a saved namespace back, when the cells before are done."""
-        errand = self._keeper.restore(saved, **how)
-        self._schedule.submit(errand)
+        job = self._keeper.restore(saved, **how)
+        self._schedule.submit(job)
         try:
-            report: RestoredMessage = await errand.done
+            report: RestoredMessage = await job.done
         except asyncio.CancelledError:
-            self._cancels.abandon(errand)
+            self._cancels.abandon(job)
             raise
         return report
 
-    async def _make(self, submit: Callable[[Errand], None]) -> Checkpoint:
-        errand, file = self._keeper.begin()
+    async def _make(self, submit: Callable[[CheckpointJob], None]) -> Checkpoint:
+        job, file = self._keeper.begin()
         try:
-            submit(errand)
+            submit(job)
         except BaseException:
-            self._keeper.drop(errand, file)
+            self._keeper.drop(job, file)
             raise
         try:
-            return await self._keeper.finish(errand, file)
+            return await self._keeper.finish(job, file)
         except asyncio.CancelledError:
-            self._cancels.abandon(errand)
+            self._cancels.abandon(job)
             raise
 
-    async def _finish_automatic(self, errand: Errand, file: CheckpointFile) -> None:
+    async def _finish_automatic(self, job: CheckpointJob, file: CheckpointFile) -> None:
         try:
-            await self._keeper.finish(errand, file)
+            await self._keeper.finish(job, file)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))

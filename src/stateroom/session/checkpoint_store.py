@@ -238,6 +238,8 @@ class StoredCheckpoint:
             except ValueError:
                 raise CheckpointError("the file is empty") from None
         self.header = open_parts(self.blob).header
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.blob.madvise(mmap.MADV_DONTNEED)  # all of it was read to check it
 
     def __repr__(self) -> str:
         return f"<StoredCheckpoint {self.path.name} total_bytes={len(self.blob)}>"

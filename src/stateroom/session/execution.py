@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from ..errors import ExecutionError, NotPlainData
+from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
     ClearMessage,
@@ -44,7 +43,7 @@ OutputCallback = Callable[[OutputMessage], Any]
 DisplayCallback = Callable[[Rich], Any]
 
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,19 +7,18 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from ..errors import InputRefused
+from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState
 from ..protocol.messages import InputMessage, InputResponseMessage
+from .background_tasks import BackgroundTasks
 from .execution import Execution
-from .helpers import Helpers
 
 __all__ = ["InputCallback", "InputDesk"]
 
 InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class InputDesk:
@@ -28,9 +27,9 @@ class InputDesk:
     A callback whose question needs no answer any more is cancelled.
     """
 
-    def __init__(self, send: Callable[[InputResponseMessage], None], helpers: Helpers) -> None:
+    def __init__(self, send: Callable[[InputResponseMessage], None], background: BackgroundTasks) -> None:
         self._send = send
-        self._helpers = helpers
+        self._background = background
         self._open: dict[str, Execution | None] = {}
         self._asking: dict[str, asyncio.Task[Any] | None] = {}
 
@@ -45,7 +44,7 @@ class InputDesk:
         if execution is None or (execution.on_input is None and not execution.streams):
             self._reply(message.input_id, None, "no on_input callback was given")
         elif execution.on_input is not None:
-            self._helpers.run(self._ask(message, execution, execution.on_input))
+            self._background.run(self._ask(message, execution, execution.on_input))
 
     def respond(self, input_id: str, text: str | None) -> None:
         """Answer a request; None is the end of the file. Raises :class:`InputRefused` if it is not open."""

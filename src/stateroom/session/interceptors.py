@@ -1,21 +1,22 @@
 """Functions that see each message from the worker before anybody else, in order.
 
-A plain function is called at once and timed against a budget. A coroutine function runs as a task;
-``max_routing_concurrency`` bounds how many of these are under way, and when the bound is reached the
-session stops reading until one has ended. So nothing is dropped and nothing grows.
+A plain function is called at once, a coroutine function runs as a task; both are timed against a
+budget. ``max_routing_concurrency`` bounds how many tasks are under way, and when the bound is reached
+the session stops reading until one has ended. So nothing is dropped and nothing grows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
-import structlog
 
+from ..logs import get_logger
 from ..protocol.messages import ToSession
 
 __all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
@@ -23,35 +24,55 @@ __all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
 Interceptor = Callable[[ToSession], Any]
 
 WARN_EVERY_S = 1.0
-"""An interceptor that is always late is reported once in this time."""
+"""An interceptor that is always late, or always raises, is reported once in this time."""
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class InterceptorInfo(msgspec.Struct, kw_only=True):
-    """What one interceptor has cost; durations in seconds, of tasks from start to end."""
+    """What one interceptor has cost; durations in seconds, of tasks from start to end, waiting included."""
 
     name: str
     calls: int = 0
     errors: int = 0
     overruns: int = 0
-    """Calls that took longer than the budget; of tasks, what is not spent waiting is not known."""
+    """Calls that took longer than the budget."""
     total_s: float = 0.0
     longest_s: float = 0.0
     running: int = 0
     """Tasks under way."""
 
 
+class _Pace:
+    """Lets one report through in ``WARN_EVERY_S``."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def __repr__(self) -> str:
+        return f"<_Pace last={self._last}>"
+
+    def allows(self) -> bool:
+        """Whether it is time for a report, which is then made."""
+        now = time.monotonic()
+        if now - self._last < WARN_EVERY_S:
+            return False
+        self._last = now
+        return True
+
+
 class _Entry:
     """One interceptor and its figures."""
 
-    __slots__ = ("function", "info", "warned_at")
+    __slots__ = ("errors", "function", "info", "overruns")
 
     def __init__(self, function: Interceptor) -> None:
         self.function = function
         name = getattr(function, "__qualname__", None) or repr(function)
         self.info = InterceptorInfo(name=name)
-        self.warned_at = -WARN_EVERY_S
+        self.errors, self.overruns = _Pace(), _Pace()
 
     def __repr__(self) -> str:
         return f"<_Entry {self.info!r}>"
@@ -75,6 +96,7 @@ class Interceptors:
         self._entries: list[_Entry] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._paused = False
+        self._pauses = _Pace()
 
     def __repr__(self) -> str:
         return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)} paused={self._paused}>"
@@ -115,35 +137,34 @@ class Interceptors:
         started = time.perf_counter()
         try:
             answer = entry.function(message)
-        except Exception:
-            entry.info.errors += 1
-            log.exception("interceptor_failed", interceptor=entry.info.name)
+        except Exception as error:  # noqa: BLE001 - logged
+            self._note_error(entry, error)
             answer = None
-        self._count(entry, time.perf_counter() - started)
+        entry.info.calls += 1
         if inspect.iscoroutine(answer):
-            self._begin(entry, answer)
+            self._begin(entry, answer, started)
+        else:
+            self._note_duration(entry, time.perf_counter() - started)
 
-    def _begin(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(entry, coroutine))
+    def _begin(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(entry, coroutine, started))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         if len(self._tasks) >= self.max_concurrency and not self._paused:
             self._paused = True
             self._pause()
+            if self._pauses.allows():
+                log.warning("reading_paused", interceptor=entry.info.name, running=len(self._tasks))
 
-    async def _run(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any]) -> None:
-        started = time.perf_counter()
+    async def _run(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         entry.info.running += 1
         try:
             await coroutine
-        except Exception:
-            entry.info.errors += 1
-            log.exception("interceptor_failed", interceptor=entry.info.name)
+        except Exception as error:  # noqa: BLE001 - logged
+            self._note_error(entry, error)
         finally:
             entry.info.running -= 1
-            duration_s = time.perf_counter() - started
-            entry.info.total_s += duration_s
-            entry.info.longest_s = max(entry.info.longest_s, duration_s)
+            self._note_duration(entry, time.perf_counter() - started)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -151,17 +172,20 @@ class Interceptors:
             self._paused = False
             self._resume()
 
-    def _count(self, entry: _Entry, duration_s: float) -> None:
+    def _note_error(self, entry: _Entry, error: Exception) -> None:
+        entry.info.errors += 1
+        if entry.errors.allows():
+            errors = entry.info.errors
+            log.error("interceptor_failed", interceptor=entry.info.name, errors=errors, exc_info=error)
+
+    def _note_duration(self, entry: _Entry, duration_s: float) -> None:
         info = entry.info
-        info.calls += 1
         info.total_s += duration_s
         info.longest_s = max(info.longest_s, duration_s)
         if duration_s <= self.budget_s:
             return
         info.overruns += 1
-        now = time.monotonic()
-        if now - entry.warned_at >= WARN_EVERY_S:
-            entry.warned_at = now
+        if entry.overruns.allows():
             log.warning(
                 "slow_interceptor",
                 interceptor=info.name,

@@ -15,11 +15,11 @@ from types import EllipsisType
 from typing import Any, Self
 
 import msgspec
-import structlog
 
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
-from .helpers import Helpers
+from ..logs import get_logger
+from .background_tasks import BackgroundTasks
 from .pool_health import Health
 from .pool_info import PoolFigures, PoolInfo
 from .pool_map import MapItem, map_over
@@ -35,7 +35,7 @@ RETRY_FIRST_S, RETRY_MOST_S = 0.5, 30.0
 """Pauses between attempts to start sessions that nobody waits for, after failures."""
 CLOSE_SLACK_S = 3.0
 
-log = structlog.get_logger("stateroom.pool")
+log = get_logger("stateroom.pool")
 
 
 class SessionPool:
@@ -56,7 +56,7 @@ class SessionPool:
         self._roster = Roster()
         self._figures = PoolFigures()
         self._health = Health(self.config, self.session_config, self._roster)
-        self._helpers = Helpers()
+        self._background = BackgroundTasks()
         self._end: asyncio.Task[None] | None = None
         self._housekeeper: asyncio.Task[None] | None = None
         self._failures = 0
@@ -166,8 +166,8 @@ class SessionPool:
         for task in self._roster.starting.values():
             task.cancel()
         for member in self._roster.members():
-            self._helpers.run(member.session.close())
-        tasks = [*self._helpers.tasks, *self._roster.starting.values()]
+            self._background.run(member.session.close())
+        tasks = [*self._background.tasks, *self._roster.starting.values()]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=2 * grace_s + CLOSE_SLACK_S)
             if late:
@@ -316,7 +316,7 @@ class SessionPool:
     def _retire(self, member: Member, reason: Retirement) -> None:
         self._figures.recycled[reason] += 1
         self._roster.closing.add(member)
-        self._helpers.run(self._bury(member))
+        self._background.run(self._bury(member))
 
     async def _bury(self, member: Member) -> None:
         try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ..errors import ProtocolError, UnexpectedMessage
+from ..logs import get_logger
 from ..protocol.messages import (
     CheckpointChunkMessage,
     CheckpointedMessage,
@@ -26,15 +25,15 @@ from ..protocol.messages import (
     ToSession,
     WarningMessage,
 )
-from .errand import Errand
+from .checkpoint_job import CheckpointJob
 from .execution import Execution, Rich
 from .interceptors import Interceptors
 
 __all__ = ["Router", "Work"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
-Work = Execution | Errand
+Work = Execution | CheckpointJob
 """What a worker does one at a time."""
 
 
@@ -95,7 +94,7 @@ class Router:
         elif isinstance(message, ErrorMessage):
             self._finish(message, _take_error)
         elif isinstance(message, CheckpointChunkMessage):
-            self._errand_of(message).take_chunk(message)
+            self._checkpoint_job_of(message).take_chunk(message)
         elif isinstance(message, CheckpointedMessage | RestoredMessage):
             self._finish(message, _take_reply)
         elif isinstance(message, InputMessage):
@@ -119,9 +118,9 @@ class Router:
         else:
             execution.take_rich(message)
 
-    def _errand_of(self, message: CheckpointChunkMessage) -> Errand:
+    def _checkpoint_job_of(self, message: CheckpointChunkMessage) -> CheckpointJob:
         running = self._owner(message.execution_id)
-        if not isinstance(running, Errand):
+        if not isinstance(running, CheckpointJob):
             raise UnexpectedMessage(f"a piece of checkpoint {message.execution_id} came unasked")
         return running
 
@@ -152,7 +151,7 @@ def _take_result(work: Work, message: ResultMessage) -> None:
 
 
 def _take_reply(work: Work, message: CheckpointedMessage | RestoredMessage) -> None:
-    if not isinstance(work, Errand):
+    if not isinstance(work, CheckpointJob):
         raise UnexpectedMessage(f"a {type(message).__name__} came for {work.execution_id}, which is a cell")
     work.take_reply(message)
 

@@ -13,16 +13,17 @@ from ..config import SessionConfig
 from ..errors import SessionClosed
 from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
+from .background_tasks import BackgroundTasks
 from .cancel_desk import CancelDesk
 from .cancellation import CancelOutcome
+from .checkpoint import Checkpoint, Recovery
 from .checkpoint_desk import CheckpointDesk
-from .control import Control, StepCallback
+from .checkpoint_keeper import CheckpointKeeper
+from .control_messages import ControlMessages, StepCallback
 from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback, call_back
-from .helpers import Helpers
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
-from .keeper import Checkpoint, Keeper, Recovery
 from .process import ExitReport, Launcher, spawn
 from .router import Router, Work
 from .schedule import Schedule
@@ -59,8 +60,8 @@ class Session:
             pause=self._pause,
             resume=self._resume,
         )
-        self._helpers = Helpers()
-        self._inputs = InputDesk(self._send, self._helpers)
+        self._background = BackgroundTasks()
+        self._inputs = InputDesk(self._send, self._background)
         self._router = Router(
             self._interceptors,
             on_control=lambda message: self._control.take(message),  # noqa: PLW0108 - made below
@@ -73,7 +74,7 @@ class Session:
         )
         self._schedule = Schedule(self._router, self._send)
         self._numbers = itertools.count(1)
-        self._keeper = Keeper(self.config, lambda: next(self._numbers))
+        self._keeper = CheckpointKeeper(self.config, lambda: next(self._numbers))
         self._supervisor = Supervisor(
             self.config,
             launcher,
@@ -82,11 +83,13 @@ class Session:
             self._keeper,
             on_gone=self._inputs.forget,
             on_lost=lambda report: call_back(self.on_worker_lost, report),
-            helpers=self._helpers,
+            background=self._background,
         )
-        self._control = Control(self._supervisor, self._helpers)
-        self._cancels = CancelDesk(self.config, self._router, self._schedule, self._supervisor, self._helpers)
-        self._checkpoints = CheckpointDesk(self._keeper, self._schedule, self._cancels, self._helpers)
+        self._control = ControlMessages(self._supervisor, self._background)
+        self._cancels = CancelDesk(
+            self.config, self._router, self._schedule, self._supervisor, self._background
+        )
+        self._checkpoints = CheckpointDesk(self._keeper, self._schedule, self._cancels, self._background)
         self._executions = 0
         self._closing: asyncio.Future[None] | None = None
 

@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import structlog
-
 from ..config import SessionConfig
 from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
+from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
+from .background_tasks import BackgroundTasks
+from .checkpoint_keeper import CheckpointKeeper, outlook
 from .execution import Execution, error_info, stopped_error
-from .helpers import Helpers
-from .keeper import Keeper, outlook
 from .link import WorkerLink
 from .process import ExitReport, Launcher
 from .router import Router, Work
@@ -22,7 +21,7 @@ from .schedule import Schedule
 
 __all__ = ["Supervisor"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
 class Supervisor:
@@ -34,11 +33,11 @@ class Supervisor:
         launcher: Launcher,
         router: Router,
         schedule: Schedule,
-        keeper: Keeper,
+        keeper: CheckpointKeeper,
         *,
         on_gone: Callable[[], None],
         on_lost: Callable[[ExitReport], object],
-        helpers: Helpers,
+        background: BackgroundTasks,
     ) -> None:
         self.link: WorkerLink | None = None
         self.restarts = 0
@@ -52,7 +51,7 @@ class Supervisor:
         self._keeper = keeper
         self._on_gone = on_gone
         self._on_lost = on_lost
-        self._helpers = helpers
+        self._background = background
         self._violation: ProtocolError | None = None
         self._endings: set[asyncio.Future[Any]] = set()
 
@@ -156,7 +155,7 @@ class Supervisor:
         if config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row:
             self.replaced_in_a_row += 1
             self._begin_replacing()
-            self._helpers.run(self._try_to_replace(str(report)))
+            self._background.run(self._try_to_replace(str(report)))
         else:
             self._schedule.fail_waiting(SessionBroken(f"{report}; call restart() for a new worker"))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import structlog
-
 from ..config import SessionConfig
 from ..errors import ConfigError, WorkerStartError
+from ..logs import get_logger
 from .process import WorkerProcess, spawn
 from .template_process import TemplateGone, TemplateProcess, can_fork
 
@@ -17,7 +16,7 @@ __all__ = ["TemplateLauncher"]
 MAX_LOSSES = 3
 """Templates lost in a row, without a worker from one of them, before workers are spawned for good."""
 
-log = structlog.get_logger("stateroom.pool")
+log = get_logger("stateroom.pool")
 
 
 class TemplateLauncher:

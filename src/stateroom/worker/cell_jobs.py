@@ -22,7 +22,7 @@ from .interrupts import Interrupts, Target
 from .origin import origin_of_cell
 from .output import Output
 from .publisher import Publisher
-from .replies import failure, success
+from .replies import failure, leave_child, success
 from .steps import StepBroker
 from .time_limit import TimeLimit
 from .user_code import call_user_code
@@ -69,9 +69,8 @@ class CellJobs:
         """Run the cell; its reply, and the buffers that belong to it."""
         self._begin(message)
         reply, buffers = self._run(message)
-        if os.getpid() != self._pid:  # the cell forked, and this is the child coming out of it
-            sys.stdout.flush()
-            os._exit(0 if isinstance(reply, ResultMessage) else 1)
+        if os.getpid() != self._pid:
+            leave_child(reply)
         return reply, buffers
 
     def end(self) -> list[str]:

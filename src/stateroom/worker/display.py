@@ -63,7 +63,7 @@ def _encode(value: Any, max_bytes: int, notes: list[str]) -> tuple[bytes | None,
     try:
         encoded, buffers = encode_value(value, max_bytes)
     except (NotPlainData, FrameTooLarge) as error:
-        notes.append(str(error))
+        notes.append(f"no plain value: {error}")
         return None, []
     return encoded, list(buffers)
 

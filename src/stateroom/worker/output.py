@@ -36,7 +36,13 @@ class Output:
     """Takes output from every source, tags it with its execution, and sends it in order."""
 
     def __init__(
-        self, outbox: Outbox, pipes: dict[int, Stream], limit: OutputLimit, interrupts: Interrupts
+        self,
+        outbox: Outbox,
+        pipes: dict[int, Stream],
+        limit: OutputLimit,
+        interrupts: Interrupts,
+        *,
+        is_terminal: bool = False,
     ) -> None:
         self.running: str | None = None
         """The execution to which output of unknown origin belongs."""
@@ -45,6 +51,8 @@ class Output:
         self.arm: Callable[[], None] = lambda: None
         """Called when a batch begins to wait, from the thread that writes."""
         self.interrupts = interrupts
+        self.is_terminal = is_terminal
+        """Whether the Python streams say that they are one."""
         self._outbox = outbox
         self._limit = limit
         self.pipes = dict(pipes)
@@ -65,7 +73,8 @@ class Output:
         self._size = 0
         self._batch = Batch("stdout", None)
         self._sent_at = 0.0
-        self._forked = False
+        self.is_forked = False
+        """Whether this is a child that user code has forked."""
         self.streams: dict[Stream, TextStream] = {}
 
     def __repr__(self) -> str:
@@ -88,7 +97,7 @@ class Output:
 
     def write(self, stream: Stream, part: str | bytes) -> None:
         """Take what user code wrote to one of the Python streams; text waits for the end of its line."""
-        if self._forked:
+        if self.is_forked:
             _write_all(1 if stream == "stdout" else 2, _encode([part]))
             return
         self._act(partial(self._take, stream, current_origin() or self.running, part))
@@ -156,10 +165,11 @@ class Output:
 
     def forget_after_fork(self) -> None:
         """In a forked child: write to the descriptors, which the parent's worker reads."""
-        self._forked = True
+        self.is_forked = True
         self._lock = threading.RLock()
         self._due.clear()
-        self._admit_nothing()
+        for text_stream in self.streams.values():
+            text_stream.be_ordinary()
 
     def _pass_on(self) -> None:
         """Send the batch if it is due, or see to it that somebody will."""

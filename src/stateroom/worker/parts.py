@@ -17,13 +17,13 @@ from ..protocol.framing import FrameReader, FrameWriter
 from ..protocol.messages import ConfigureMessage, Stream, ToWorker
 from .cell_jobs import SHOWING, CellJobs
 from .cell_runner import CellRunner
+from .checkpoint_jobs import CheckpointJobs
 from .display import call_repr
 from .event_loop import MovableEventLoop
 from .handover import Handover
 from .input import InputBroker, wait_for_answer
 from .interrupts import Interrupts
 from .io_thread import IoThread
-from .keeping import Keeping
 from .loop_errors import LoopErrors
 from .outbox import Outbox
 from .output import Output
@@ -121,7 +121,9 @@ class Parts:
             endpoints.page, showing=SHOWING | STR_CALLERS, limit=self.limit, waits=WAITS
         )
         limit = OutputLimit(engine.max_output_bytes, engine.max_output_lines)
-        self.output = Output(self.outbox, endpoints.pipes, limit, self.interrupts)
+        self.output = Output(
+            self.outbox, endpoints.pipes, limit, self.interrupts, is_terminal=engine.is_terminal
+        )
 
     def _make_exchanges(self) -> None:
         """What user code can ask of the session, or show it."""
@@ -146,7 +148,7 @@ class Parts:
             broker=self.input,
             steps=self.steps,
         )
-        self.keeping = Keeping(self.executor, self.outbox, self.interrupts, self.loop)
+        self.checkpoints = CheckpointJobs(self.executor, self.outbox, self.interrupts, self.loop)
 
     def _make_watch(self) -> None:
         self.cell_watch = CellWatch(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import os
+import sys
+from typing import Any, NoReturn
 
 from ..engine.compiler import ExecutionMode
 from ..engine.tracebacks import describe_exception
 from ..protocol.messages import ErrorInfo, ErrorMessage, ExecuteMessage, Job, ResultMessage
 from .display import Shown
 
-__all__ = ["busy", "failure", "shortened", "success"]
+__all__ = ["busy", "failure", "leave_child", "shortened", "success"]
 
 
 def success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:
@@ -53,6 +56,21 @@ def exit_status(error: SystemExit) -> int | None:
     if error.code is None:
         return 0
     return int(error.code) & 0xFF if isinstance(error.code, int) else None
+
+
+def leave_child(reply: ResultMessage | ErrorMessage) -> NoReturn:
+    """The cell forked, and this is the child coming out of it: it ends as a script does."""
+    status = 0
+    with contextlib.suppress(BaseException):  # streams that the cell has put there
+        if isinstance(reply, ErrorMessage):
+            error, status = reply.error, 1
+            if error.exit_status is not None:
+                status = error.exit_status
+            else:
+                sys.stderr.write(f"{error.message}\n" if error.type == "SystemExit" else error.text)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    os._exit(status)
 
 
 def busy(job: Job, running: Job) -> ErrorMessage:

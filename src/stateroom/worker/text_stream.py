@@ -99,7 +99,8 @@ class TextStream(io.TextIOWrapper):
             self._output.interrupts.safe_point()
             return len(text)
         count = super().write(text)
-        super().flush()
+        if not self._output.is_forked:
+            super().flush()
         return count
 
     def flush(self) -> None:
@@ -109,17 +110,18 @@ class TextStream(io.TextIOWrapper):
 
     def reconfigure(self, **settings: Any) -> None:
         super().reconfigure(**settings)
-        self._be_ordinary()
+        self.be_ordinary()
 
     def close(self) -> None:
-        self._be_ordinary()
+        self.be_ordinary()
         super().close()
 
     def detach(self) -> Any:
-        self._be_ordinary()
+        self.be_ordinary()
         return super().detach()
 
-    def _be_ordinary(self) -> None:
+    def be_ordinary(self) -> None:
+        """Be a text stream without a short way; in a forked child, it passes on whole lines."""
         self.is_plain = False
         self.admits = NOBODYS
 
@@ -145,6 +147,9 @@ class _ByteStream(io.BufferedIOBase):
         self._output.write(self._stream, data)
         self._output.interrupts.safe_point()
         return len(data)
+
+    def isatty(self) -> bool:
+        return self._output.is_terminal
 
     def fileno(self) -> int:
         return 1 if self._stream == "stdout" else 2

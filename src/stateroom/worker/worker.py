@@ -182,7 +182,7 @@ class SubprocessWorker:
             return
         reply: Reply
         try:
-            reply = self.parts.keeping.do(job)
+            reply = self.parts.checkpoints.do(job)
         except BaseException as error:  # noqa: BLE001 - code of the user's objects has run
             reply = failure(job, error, max_chars=self.parts.settings.engine.max_error_chars)
         self._finish(job, reply)

@@ -326,6 +326,14 @@ def test_the_engines_names_are_not_saved(main):
     assert main.checkpoint.header.skipped == {}
 
 
+def test_what_python_keeps_of_warnings_is_not_saved(main):
+    with pytest.warns(UserWarning, match="careful"):
+        main.run("import warnings; warnings.warn('careful'); x = 1")
+    assert "__warningregistry__" in main.namespace
+    main.save()
+    assert set(main.checkpoint.header.order) == {"warnings", "x"}
+
+
 def test_an_empty_namespace(main):
     report = main.restore(main.save())
     assert report.restored == []

@@ -66,7 +66,7 @@ class _CellRun:
 
     async def _run(self) -> int:
         self._loop = asyncio.get_running_loop()
-        async with stateroom.Session() as session:
+        async with stateroom.Session(**self._terminal.settings()) as session:
             self._session = session
             session.on_late_output = self._terminal.write
             session.on_late_display = self._terminal.display

@@ -62,7 +62,7 @@ class _DurableRun:
         self._task = asyncio.current_task()
         with self._stopped_by_interrupt():
             async with (
-                stateroom.Session() as session,
+                stateroom.Session(**self._terminal.settings()) as session,
                 await initialize_resonate_local(session, path=self._store, session_name="run") as runtime,
             ):
                 session.on_late_output = self._terminal.write

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -38,6 +39,16 @@ class Terminal:
 
     def __repr__(self) -> str:
         return f"<Terminal lost={self.lost}>"
+
+    def settings(self) -> dict[str, Any]:
+        """For a session whose output goes here: whether this is a terminal, and of which size."""
+        if sys.stdout is None or not sys.stdout.isatty():
+            return {}
+        size = shutil.get_terminal_size()
+        return {
+            "is_terminal": True,
+            "env": {"COLUMNS": str(size.columns), "LINES": str(size.lines), **os.environ},
+        }
 
     def write(self, message: OutputMessage) -> None:
         """Write what a cell wrote, at once, to the stream of the same name."""

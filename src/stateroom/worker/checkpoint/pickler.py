@@ -20,6 +20,7 @@ from ...engine.sources import SourceCache
 from . import rebuild
 from .live import LiveObjects
 from .reasons import Unpicklable, is_users, refusal
+from .reductions import REDUCTIONS
 from .sources import KeptSources
 from .stream import Stream
 
@@ -69,6 +70,8 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
         reduce = _REDUCERS.get(kind)
         if reduce is not None:
             return reduce(self, obj)
+        if kind in REDUCTIONS:
+            return REDUCTIONS[kind](obj)
         if issubclass(kind, type):
             return self._reduce_class(obj)
         if id(kind) not in self._allowed:
@@ -146,6 +149,8 @@ class NamespacePickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_class(self, cls: type) -> Any:
         self._note_module(cls.__module__)
         reduction = super().reducer_override(cls)
+        if isinstance(reduction, tuple) and refusal(cls) is not None:
+            raise Unpicklable(cls)
         if cls.__module__ != "__main__":
             return reduction
         self.sources.keep_class(cls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import CellType, FunctionType
@@ -32,9 +33,11 @@ _KINDS = (
     ("_io._IOBase", "an open file: open it again after the restore"),
     ("mmap.mmap", "a memory map: open it again after the restore"),
     ("asyncio.events.AbstractEventLoop", "an event loop"),
+    ("_contextvars.ContextVar", "a context variable: make it again after the restore"),
     ("concurrent.futures._base.Executor", "an executor: its workers belong to this process"),
 )
 _REASONS = dict(_KINDS)
+_CLASS_OF_CTYPES = "a class of ctypes: define it again after the restore"
 
 
 class Unpicklable(pickle.PicklingError):
@@ -66,7 +69,15 @@ def refusal(obj: Any) -> str | None:
     kinds = [_name_of(base) for base in type(obj).__mro__[:-1]]
     if "_io.StringIO" in kinds or "_io.BytesIO" in kinds:
         return None
+    if "type" in kinds and kinds[0].startswith("_ctypes.") and not _is_global(obj):
+        return _CLASS_OF_CTYPES
     return next((_REASONS[kind] for kind in kinds if kind in _REASONS), None)
+
+
+def _is_global(cls: type) -> bool:
+    """Whether a module has it under its own name; made by a cell, it would have to be made again."""
+    module = sys.modules.get(type.__getattribute__(cls, "__module__"))
+    return not is_users(cls) and getattr(module, cls.__name__, None) is cls
 
 
 def reason_for(error: BaseException, value: Any, offender: Any) -> str:

@@ -5,19 +5,24 @@ Pickles name these functions by module and name: both are part of the checkpoint
 
 from __future__ import annotations
 
+import builtins
 import functools
 import marshal
+import weakref
 from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NewType
 
 __all__ = [
+    "fill_weak_set",
     "load_code",
     "make_cached",
     "make_cached_property",
     "make_cell",
     "make_function",
+    "make_in",
     "make_new_type",
+    "make_reference",
     "make_view",
     "set_cell",
     "set_function_state",
@@ -80,3 +85,27 @@ def make_new_type(name: str, supertype: Any) -> Any:
     new_type: Any = NewType(name, supertype)  # type: ignore[misc]
     new_type.__module__ = "__main__"
     return new_type
+
+
+def make_in(module: str, factory: Callable[..., Any], arguments: tuple[Any, ...], keywords: Any) -> Any:
+    """``factory(*arguments, **keywords)``, called by code of ``module``: type parameters look who calls."""
+    caller = FunctionType(_call.__code__, {"__name__": module, "__builtins__": builtins})
+    return caller(factory, arguments, keywords)
+
+
+def _call(factory: Callable[..., Any], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    return factory(*arguments, **keywords)
+
+
+class _Gone:
+    """What a dead reference was made of."""
+
+
+def make_reference(target: Any, callback: Callable[[Any], Any] | None) -> weakref.ref[Any]:
+    """A weak reference; a dead one if there is no target."""
+    return weakref.ref(_Gone() if target is None else target, callback)
+
+
+def fill_weak_set(found: weakref.WeakSet[Any], items: list[Any]) -> None:
+    """Put the items in."""
+    found.update(items)

@@ -15,6 +15,7 @@ from ...engine.namespace import ENGINE_INTERNALS, NamespaceManager
 from ...engine.sources import SourceCache
 from ...errors import CheckpointError
 from ...protocol.checkpoint_format import CheckpointHeader, CheckpointParts, EntryInfo, open_parts
+from ..import_path import add_to_import_path
 from .cancelling import is_cancel
 from .live import LiveObjects
 from .reader import LiveUnpickler, writable
@@ -92,6 +93,7 @@ class _Loader:
         if clear_existing:
             for name in self._manager.user_names():
                 del self._namespace[name]
+        add_to_import_path(self.header.path_first, self.header.path_last)
         for entry in self.header.entries:
             if entry.module is not None:
                 self._import(entry)

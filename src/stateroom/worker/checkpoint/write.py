@@ -72,6 +72,7 @@ def write_checkpoint(
     *,
     live: Mapping[str, Any] | None = None,
     sources: SourceCache | None = None,
+    added_path: tuple[list[str], list[str]] = ([], []),
     timeout_s: float = DEFAULT_TIMEOUT_S,
     max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
 ) -> Checkpoint:
@@ -81,7 +82,8 @@ def write_checkpoint(
     that takes longer than ``timeout_s`` or makes the stream larger than ``max_stream_bytes`` (large
     arrays and bytes do not count: they are not in it). ``live`` are further objects of this worker,
     by name, to be saved as that name; ``sources`` are the cells whose text goes along with their
-    functions. Code of the user's objects runs, up to three times an object.
+    functions; ``added_path`` is what :meth:`ImportPath.added` tells. Code of the user's objects runs,
+    up to three times an object.
     """
     alive = LiveObjects(manager.namespace, live)
     variables, skipped = choose(manager, alive)
@@ -104,6 +106,8 @@ def write_checkpoint(
         skipped=skipped,
         stream_bytes=stream.size,
         buffer_bytes=[view.nbytes for view in stream.buffers],
+        path_first=added_path[0],
+        path_last=added_path[1],
     )
     return Checkpoint(header, stream.parts, stream.buffers)
 

@@ -6,23 +6,22 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
-
 from ..errors import SessionError
+from ..logs import get_logger
 
-__all__ = ["Helpers"]
+__all__ = ["BackgroundTasks"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 
-class Helpers:
+class BackgroundTasks:
     """Runs coroutines as tasks of the running loop. What one of them raises is logged, never lost."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[Any]] = set()
 
     def __repr__(self) -> str:
-        return f"<Helpers running={len(self.tasks)}>"
+        return f"<BackgroundTasks running={len(self.tasks)}>"
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Begin it, and do not wait."""
@@ -36,4 +35,4 @@ class Helpers:
         if isinstance(error, SessionError):
             log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
         elif error is not None:
-            log.error("helper_failed", exc_info=error)
+            log.error("background_task_failed", exc_info=error)

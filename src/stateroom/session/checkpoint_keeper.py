@@ -4,75 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import msgspec
-import structlog
 
 from ..config import SessionConfig
 from ..errors import CheckpointError
+from ..logs import get_logger
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
-from .checkpoint_store import CheckpointFile, CheckpointStore, StoredCheckpoint
-from .errand import Errand
+from .checkpoint import Checkpoint, Recovery
+from .checkpoint_job import CheckpointJob
+from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
+from .temporary_folder import TemporaryFolder
 
-__all__ = ["Checkpoint", "Keeper", "Recovery"]
+__all__ = ["CheckpointKeeper", "outlook"]
 
-log = structlog.get_logger("stateroom.session")
-
-
-class Checkpoint:
-    """A saved namespace, in a file; nothing of it is unpickled on this side."""
-
-    def __init__(self, stored: StoredCheckpoint, keep_alive: object = None) -> None:
-        self.path: Path = stored.path
-        self.names: list[str] = list(stored.header.order)
-        """What was saved."""
-        self.skipped: dict[str, str] = dict(stored.header.skipped)
-        """What was left out, and why."""
-        self.python_version: str = stored.header.python
-        self.total_bytes = len(stored.blob)
-        self.created_at = stored.header.created_at
-        """Seconds since the epoch."""
-        self._keep_alive = keep_alive
-
-    def __repr__(self) -> str:
-        return f"<Checkpoint names={len(self.names)} skipped={len(self.skipped)} bytes={self.total_bytes}>"
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Copy the file to ``path``; :meth:`load` reads it again, in any process."""
-        shutil.copyfile(self.path, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Checkpoint:
-        """Read what :meth:`save` wrote. Raises :class:`CheckpointError` if it is damaged."""
-        try:
-            return cls(StoredCheckpoint(Path(path).absolute(), 0))
-        except OSError as error:
-            raise CheckpointError(f"cannot read the checkpoint {os.fspath(path)!r}: {error}") from None
+log = get_logger("stateroom.session")
 
 
-class Recovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new worker got back of the state that the old one had."""
-
-    reason: str
-    restored: list[str] = []
-    lost: dict[str, str] = {}
-    """Names that did not come back, and why."""
-    cells_since: int = 0
-    """Cells that had ended since the checkpoint: their work is lost."""
-    error: str | None = None
-    """Why nothing came back at all."""
-
-
-class Keeper:
+class CheckpointKeeper:
     """The checkpoints of one session, in its store or a temporary one.
 
     ``number`` hands out the numbers of requests, which the cancel page names them by.
@@ -89,11 +41,11 @@ class Keeper:
         self._finishing = asyncio.Lock()
         self._saved_at = time.monotonic()
         self._names = itertools.count(1)
-        self._folder: _TemporaryFolder | None = None
+        self._folder: TemporaryFolder | None = None
         self._lock: NameLock | None = None
 
     def __repr__(self) -> str:
-        return f"<Keeper last={self.last!r} cells_since={self.cells_since}>"
+        return f"<CheckpointKeeper last={self.last!r} cells_since={self.cells_since}>"
 
     @property
     def is_open(self) -> bool:
@@ -133,7 +85,7 @@ class Keeper:
             return True
         return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
 
-    def begin(self, *, is_automatic: bool = False) -> tuple[Errand, CheckpointFile]:
+    def begin(self, *, is_automatic: bool = False) -> tuple[CheckpointJob, CheckpointFile]:
         """A checkpoint to be made, and the file that it will go to. Raises :class:`CheckpointError`."""
         name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
         try:
@@ -146,14 +98,14 @@ class Keeper:
         )
         self._saved_at = time.monotonic()
         cells_before, self.cells_since = self.cells_since, 0
-        errand = Errand(message, file.write, is_automatic=is_automatic)
-        errand.done.add_done_callback(lambda done: self._put_back(done, cells_before))
-        return errand, file
+        job = CheckpointJob(message, file.write, is_automatic=is_automatic)
+        job.done.add_done_callback(lambda done: self._put_back(done, cells_before))
+        return job, file
 
-    async def finish(self, errand: Errand, file: CheckpointFile) -> Checkpoint:
+    async def finish(self, job: CheckpointJob, file: CheckpointFile) -> Checkpoint:
         """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
         try:
-            await errand.done
+            await job.done
             async with self._finishing:
                 self.last = checkpoint = await asyncio.to_thread(self._commit, file)
         except OSError as error:
@@ -167,9 +119,9 @@ class Keeper:
         async with self._finishing:
             pass
 
-    def drop(self, errand: Errand, file: CheckpointFile) -> None:
+    def drop(self, job: CheckpointJob, file: CheckpointFile) -> None:
         """A checkpoint that was begun will not be made after all."""
-        errand.done.cancel()
+        job.done.cancel()
         self._abort(file)
 
     def _abort(self, file: CheckpointFile) -> None:
@@ -181,31 +133,33 @@ class Keeper:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
         store = self._store()
         file.commit()
+        if self._folder is not None and self.last is None:
+            TemporaryFolder.remove_abandoned()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
         if self._config.store is None:
             weakref.finalize(checkpoint, store.drop, file.name)
         return checkpoint
 
-    def restore(self, saved: Checkpoint, **how: bool) -> Errand:
+    def restore(self, saved: Checkpoint, **how: bool) -> CheckpointJob:
         """Bringing ``saved`` back, to be done."""
         if not isinstance(saved, Checkpoint):
             raise CheckpointError(f"a {type(saved).__name__} is no Checkpoint; see Checkpoint.load()")
         number = self._number()
-        return Errand(
+        return CheckpointJob(
             RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)
         )
 
-    def recover(self, reason: str) -> Errand | None:
+    def recover(self, reason: str) -> CheckpointJob | None:
         """For a new worker: the last checkpoint, if there is one; :attr:`recovery` will tell how it went."""
         if self.last is None:
             self.recovery = Recovery(
                 reason=reason, cells_since=self.cells_since, error="there is no checkpoint"
             )
             return None
-        errand = self.restore(self.last)
-        errand.is_automatic = True
-        errand.done.add_done_callback(lambda done: self._note(reason, done))
-        return errand
+        job = self.restore(self.last)
+        job.is_automatic = True
+        job.done.add_done_callback(lambda done: self._note(reason, done))
+        return job
 
     def _note(self, reason: str, done: asyncio.Future[RestoredMessage]) -> None:
         lost_cells, self.cells_since = self.cells_since, 0
@@ -232,22 +186,11 @@ class Keeper:
         if self._config.store is not None:
             return CheckpointStore(self._config.store, keep=self._config.store_keep)
         if self._folder is None:
-            self._folder = _TemporaryFolder()
+            self._folder = TemporaryFolder()
         return CheckpointStore(self._folder.path, keep=1)
 
 
-class _TemporaryFolder:
-    """A directory that goes with the last of those who hold this object."""
-
-    def __init__(self) -> None:
-        self.path = tempfile.mkdtemp(prefix="stateroom-")
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-    def __repr__(self) -> str:
-        return f"<_TemporaryFolder {self.path}>"
-
-
-def outlook(keeper: Keeper) -> str:
+def outlook(keeper: CheckpointKeeper) -> str:
     """What is going to happen to the state of a worker that was lost, in words."""
     if keeper.last is None:
         return "there was no checkpoint, so the namespace is empty"

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
-import structlog
 
+from ..logs import get_logger
 from ..protocol.messages import FaultMessage, HeartbeatMessage, StepMessage, StepReplyMessage, ToSession
-from .helpers import Helpers
+from .background_tasks import BackgroundTasks
 from .supervisor import Supervisor
 
-__all__ = ["Control", "StepCallback"]
+__all__ = ["ControlMessages", "StepCallback"]
 
-log = structlog.get_logger("stateroom.session")
+log = get_logger("stateroom.session")
 
 StepCallback = Callable[[StepMessage], Awaitable[StepReplyMessage]]
 
 
-class Control:
+class ControlMessages:
     """Takes heartbeats, steps, warnings and faults."""
 
-    def __init__(self, supervisor: Supervisor, helpers: Helpers) -> None:
+    def __init__(self, supervisor: Supervisor, background: BackgroundTasks) -> None:
         self.on_step: StepCallback | None = None
         """Asked what is recorded of a cell's step, and to record it; without it nothing is recorded."""
         self._supervisor = supervisor
-        self._helpers = helpers
+        self._background = background
 
     def __repr__(self) -> str:
-        return f"<Control on_step={self.on_step}>"
+        return f"<ControlMessages on_step={self.on_step}>"
 
     def take(self, message: ToSession) -> None:
         """Act on the message."""
@@ -36,7 +36,7 @@ class Control:
             if self._supervisor.link is not None:
                 self._supervisor.link.take_heartbeat(message)
         elif isinstance(message, StepMessage):
-            self._helpers.run(self._take_step(message))
+            self._background.run(self._take_step(message))
         elif isinstance(message, FaultMessage):
             log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
         else:

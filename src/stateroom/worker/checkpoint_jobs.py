@@ -14,13 +14,14 @@ from ..protocol.messages import (
     RestoredMessage,
     RestoreMessage,
 )
+from .import_path import ImportPath
 from .interrupts import Interrupts, Target
 from .outbox import Outbox
 
-__all__ = ["Keeping"]
+__all__ = ["CheckpointJobs"]
 
 
-class Keeping:
+class CheckpointJobs:
     """Writes checkpoints to the session, chunk by chunk, and restores them from files.
 
     cloudpickle is loaded with the first of them: most workers never need it.
@@ -37,9 +38,10 @@ class Keeping:
         self._outbox = outbox
         self._interrupts = interrupts
         self._live = {"event_loop": loop}
+        self._path = ImportPath()
 
     def __repr__(self) -> str:
-        return f"<Keeping {self._executor.namespace_manager!r}>"
+        return f"<CheckpointJobs {self._executor.namespace_manager!r}>"
 
     def do(self, message: CheckpointMessage | RestoreMessage) -> CheckpointedMessage | RestoredMessage:
         """Do it; the reply. Raises CheckpointError, or CancelledError if it is cancelled."""
@@ -59,6 +61,7 @@ class Keeping:
             self._executor.namespace_manager,
             live=self._live,
             sources=self._executor.compiler.sources,
+            added_path=self._path.added(),
             timeout_s=message.timeout_s,
         )
         piece = CheckpointChunkMessage(execution_id=message.execution_id)

@@ -19,10 +19,10 @@ from ..protocol.messages import (
     RestoreMessage,
 )
 
-__all__ = ["Errand"]
+__all__ = ["CheckpointJob"]
 
 
-class Errand:
+class CheckpointJob:
     """Waits its turn among the executions and is cancelled like one; ``done`` gets the worker's reply.
 
     A failure is a :class:`CheckpointError` there.
@@ -52,14 +52,14 @@ class Errand:
         self._chunk_error: CheckpointError | None = None
 
     def __repr__(self) -> str:
-        return f"<Errand {self.execution_id} {self.state.name}>"
+        return f"<CheckpointJob {self.execution_id} {self.state.name}>"
 
     def advance(self, event: ExecutionEvent) -> None:
         """Move to the next state; raises :class:`UnexpectedMessage` if there is none."""
         self.state = advance_execution(self.state, event, self.execution_id)
 
     def let_pass(self) -> None:
-        """Nobody can hold an errand's messages up."""
+        """Nobody can hold a checkpoint's messages up."""
 
     def renew(self) -> None:
         """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""

@@ -1,0 +1,62 @@
+"""A folder for as long as somebody needs it, also if the process that made it is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+__all__ = ["TemporaryFolder"]
+
+PREFIX = "stateroom-"
+OWNER = ".owner"
+"""A file in the folder, locked by the process that made it for as long as that lives."""
+
+
+class TemporaryFolder:
+    """A folder that goes with the last of those who hold this object.
+
+    A process that is killed leaves its folders; :meth:`remove_abandoned` of another one removes them.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        # Locked before it has its name: a folder without such a file is nobody's to remove.
+        unnamed = self.path / "owner"
+        owner = os.open(unnamed, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        unnamed.rename(self.path / OWNER)
+        weakref.finalize(self, _give_up, self.path, owner)
+
+    def __repr__(self) -> str:
+        return f"<TemporaryFolder {self.path}>"
+
+    @staticmethod
+    def remove_abandoned() -> None:
+        """Remove the folders of this user whose processes have ended; it touches the disk."""
+        for owner in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
+            if _is_abandoned(owner):
+                _remove(owner.parent)
+
+
+def _is_abandoned(owner: Path) -> bool:
+    try:
+        with owner.open("r+") as file:
+            if os.fstat(file.fileno()).st_uid != os.getuid():
+                return False
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held, gone, or another user's
+        return False
+    return True
+
+
+def _give_up(path: Path, owner: int) -> None:
+    _remove(path)
+    os.close(owner)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -10,8 +10,8 @@ from stateroom.config import SessionConfig
 from stateroom.errors import VersionMismatch, WorkerStartError
 from stateroom.protocol.framing import FrameWriter
 from stateroom.protocol.messages import PROTOCOL_VERSION, FaultMessage, HeartbeatMessage, ReadyMessage
+from stateroom.session.launcher import ExitReport
 from stateroom.session.link import WorkerLink
-from stateroom.session.process import ExitReport
 
 
 class FarEnd:
@@ -24,6 +24,16 @@ class FarEnd:
         self._writer = FrameWriter(1 << 20)
         self._on_exit = None
         self.is_held = asyncio.Event()
+
+    async def connect(self, protocol):
+        self.sock.setblocking(False)
+        await asyncio.get_running_loop().create_connection(lambda: protocol, sock=self.sock)
+
+    def read_rest(self, buffer):
+        try:
+            return self.sock.recv_into(buffer)
+        except ConnectionResetError:
+            return 0
 
     def watch(self, on_exit):
         self._on_exit = on_exit

@@ -19,7 +19,7 @@ from ..protocol.messages import (
     Stream,
     ToSession,
 )
-from .process import ExitReport, WorkerProcess
+from .launcher import ExitReport, WorkerProcess
 from .transport import SessionTransport
 
 __all__ = ["WorkerLink"]
@@ -91,7 +91,7 @@ class WorkerLink:
         Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`.
         """
         try:
-            await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
+            await self.process.connect(self._transport)
             self._transport.send(settings_message(self.config))
             async with asyncio.timeout(self.config.start_timeout_s):
                 await self._ready
@@ -162,7 +162,7 @@ class WorkerLink:
     def _exited(self) -> None:
         """The process has ended. What it sent before may still be in the transport: read that first."""
         self._transport.resume_for_good()
-        self._transport.read_to_end()
+        self._transport.read_to_end(self.process.read_rest)
         if self._gone.done():
             return
         report = self.process.report()

@@ -23,7 +23,8 @@ from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
 from .keeper import Checkpoint, Keeper, Recovery
-from .process import ExitReport, Launcher, spawn
+from .launcher import ExitReport, Launcher
+from .process import spawn
 from .router import Router, Work
 from .schedule import Schedule
 from .settings import load_config

@@ -15,8 +15,8 @@ from ..protocol.messages import OutputMessage
 from .execution import Execution, error_info, stopped_error
 from .helpers import Helpers
 from .keeper import Keeper, outlook
+from .launcher import ExitReport, Launcher
 from .link import WorkerLink
-from .process import ExitReport, Launcher
 from .router import Router, Work
 from .schedule import Schedule
 

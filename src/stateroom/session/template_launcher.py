@@ -9,7 +9,8 @@ import structlog
 
 from ..config import SessionConfig
 from ..errors import ConfigError, WorkerStartError
-from .process import WorkerProcess, spawn
+from .launcher import WorkerProcess
+from .process import spawn
 from .template_process import TemplateGone, TemplateProcess, can_fork
 
 __all__ = ["TemplateLauncher"]

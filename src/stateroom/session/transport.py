@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -74,14 +73,13 @@ class SessionTransport(asyncio.BufferedProtocol):
         self._pauses = 0
         self.resume()
 
-    def read_to_end(self) -> None:
-        """Hand on what the other end sent before it died; needs no turn of the event loop."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        try:
-            while sock is not None and (count := os.readv(sock.fileno(), [self._reader.get_buffer()])):
-                self.buffer_updated(count)
-        except (BlockingIOError, ConnectionResetError):
-            pass
+    def read_to_end(self, read_rest: Callable[[memoryview], int]) -> None:
+        """Hand on what the other end sent before it died; needs no turn of the event loop.
+
+        ``read_rest(buffer)`` puts what is left into the buffer: so many bytes.
+        """
+        while self._transport is not None and (count := read_rest(self._reader.get_buffer())):
+            self.buffer_updated(count)
 
     def close(self) -> None:
         """Close this end at once."""

@@ -88,14 +88,14 @@ async def test_pieces_of_any_size_make_the_same_messages(chunk_bytes):
 @virtual_time
 async def test_a_session_that_pauses_gets_nothing():
     ends = Ends()
-    ends.transport.pause()
+    ends.transport.pause(ends)
     assert ends.channel.is_paused
     ends.channel.send(output("a"))
     ends.channel.hang_up()
     await settled()
     assert (ends.at_session, ends.lost) == ([], 0)
     assert ends.channel.in_flight_bytes > 0
-    ends.transport.resume()
+    ends.transport.resume(ends)
     await settled()
     assert (ends.at_session, ends.lost) == ([output("a")], 1)
 

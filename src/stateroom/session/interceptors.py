@@ -58,15 +58,18 @@ class _Entry:
 
 
 class Interceptors:
-    """The interceptors of one session. ``pause`` and ``resume`` stop and continue the reading."""
+    """The interceptors of one session. ``pause(self)`` and ``resume(self)`` stop and continue the reading.
+
+    A pause ends with the worker whose messages it holds back: the next worker is paused anew.
+    """
 
     def __init__(
         self,
         *,
         budget_s: float,
         max_concurrency: int,
-        pause: Callable[[], None],
-        resume: Callable[[], None],
+        pause: Callable[[object], None],
+        resume: Callable[[object], None],
     ) -> None:
         self.budget_s = budget_s
         self.max_concurrency = max_concurrency
@@ -74,10 +77,9 @@ class Interceptors:
         self._resume = resume
         self._entries: list[_Entry] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._paused = False
 
     def __repr__(self) -> str:
-        return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)} paused={self._paused}>"
+        return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)}>"
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -127,9 +129,8 @@ class Interceptors:
         task = asyncio.get_running_loop().create_task(self._run(entry, coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        if len(self._tasks) >= self.max_concurrency and not self._paused:
-            self._paused = True
-            self._pause()
+        if len(self._tasks) >= self.max_concurrency:
+            self._pause(self)
 
     async def _run(self, entry: _Entry, coroutine: Coroutine[Any, Any, Any]) -> None:
         started = time.perf_counter()
@@ -147,9 +148,8 @@ class Interceptors:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if self._paused and len(self._tasks) < self.max_concurrency:
-            self._paused = False
-            self._resume()
+        if len(self._tasks) == self.max_concurrency - 1:
+            self._resume(self)
 
     def _count(self, entry: _Entry, duration_s: float) -> None:
         info = entry.info

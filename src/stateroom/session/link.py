@@ -112,13 +112,13 @@ class WorkerLink:
         """One signal for the end of execution ``number``."""
         self.process.request_cancel(number, attempt)
 
-    def pause(self) -> None:
-        """Stop reading; the worker's output waits in the worker."""
-        self._transport.pause()
+    def pause(self, holder: object) -> None:
+        """Stop reading until ``holder`` resumes; the worker's output waits in the worker."""
+        self._transport.pause(holder)
 
-    def resume(self) -> None:
-        """Read again."""
-        self._transport.resume()
+    def resume(self, holder: object) -> None:
+        """Read again, if nobody else has paused."""
+        self._transport.resume(holder)
 
     def kill(self) -> None:
         """End the worker by force; ``on_gone`` follows."""

@@ -350,13 +350,13 @@ class Session:
         if self._supervisor.link is not None:
             self._supervisor.link.send(message)
 
-    def _pause(self) -> None:
+    def _pause(self, holder: object) -> None:
         if self._supervisor.link is not None:
-            self._supervisor.link.pause()
+            self._supervisor.link.pause(holder)
 
-    def _resume(self) -> None:
+    def _resume(self, holder: object) -> None:
         if self._supervisor.link is not None:
-            self._supervisor.link.resume()
+            self._supervisor.link.resume(holder)
 
 
 def _ignore(_what: object) -> None:

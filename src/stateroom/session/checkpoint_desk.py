@@ -10,10 +10,9 @@ import structlog
 from ..errors import CheckpointError, SessionBroken
 from ..protocol.messages import RestoredMessage
 from .cancel_desk import CancelDesk
-from .checkpoint_store import CheckpointFile
 from .errand import Errand
-from .helpers import Helpers
-from .keeper import Checkpoint, Keeper
+from .helpers import Helpers, result_of
+from .keeper import Checkpoint, Keeper, Saving
 from .schedule import Schedule
 
 __all__ = ["CheckpointDesk"]
@@ -52,39 +51,39 @@ class CheckpointDesk:
         if not self._keeper.is_due() or self._schedule.is_closing:
             return
         try:
-            errand, file = self._keeper.begin(is_automatic=True)
+            saving = self._keeper.begin(is_automatic=True)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
             return
-        self._schedule.waiting.appendleft(errand)
-        self._helpers.run(self._finish_automatic(errand, file))
+        self._schedule.waiting.appendleft(saving.errand)
+        self._helpers.run(self._finish_automatic(saving))
 
     async def restore(self, saved: Checkpoint, **how: bool) -> RestoredMessage:
         """Bring a saved namespace back, when the cells before are done."""
         errand = self._keeper.restore(saved, **how)
         self._schedule.submit(errand)
         try:
-            report: RestoredMessage = await errand.done
+            report: RestoredMessage = await result_of(errand.done)
         except asyncio.CancelledError:
             self._cancels.abandon(errand)
             raise
         return report
 
     async def _make(self, submit: Callable[[Errand], None]) -> Checkpoint:
-        errand, file = self._keeper.begin()
+        saving = self._keeper.begin()
         try:
-            submit(errand)
+            submit(saving.errand)
         except BaseException:
-            self._keeper.drop(errand, file)
+            self._keeper.drop(saving)
             raise
         try:
-            return await self._keeper.finish(errand, file)
+            return await self._keeper.finish(saving)
         except asyncio.CancelledError:
-            self._cancels.abandon(errand)
+            self._cancels.abandon(saving.errand)
             raise
 
-    async def _finish_automatic(self, errand: Errand, file: CheckpointFile) -> None:
+    async def _finish_automatic(self, saving: Saving) -> None:
         try:
-            await self._keeper.finish(errand, file)
+            await self._keeper.finish(saving)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))

@@ -1,16 +1,18 @@
-"""Tasks that go on beside the caller, kept alive until they are done."""
+"""Tasks that go on beside the caller, kept alive until they are done; and waiting that harms nobody."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
 from ..errors import SessionError
 
-__all__ = ["Helpers"]
+__all__ = ["Helpers", "result_of"]
+
+T = TypeVar("T")
 
 log = structlog.get_logger("stateroom.session")
 
@@ -37,3 +39,9 @@ class Helpers:
             log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
         elif error is not None:
             log.error("helper_failed", exc_info=error)
+
+
+async def result_of(done: asyncio.Future[T]) -> T:
+    """Wait for a future that others wait for as well: it is not cancelled with the caller."""
+    await asyncio.wait([done])
+    return done.result()

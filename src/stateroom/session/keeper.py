@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -21,9 +21,10 @@ from ..errors import CheckpointError
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
 from .checkpoint_store import CheckpointFile, CheckpointStore, StoredCheckpoint
 from .errand import Errand
+from .helpers import result_of
 from .name_lock import NameLock
 
-__all__ = ["Checkpoint", "Keeper", "Recovery"]
+__all__ = ["Checkpoint", "Keeper", "Recovery", "Saving"]
 
 log = structlog.get_logger("stateroom.session")
 
@@ -70,6 +71,15 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """Cells that had ended since the checkpoint: their work is lost."""
     error: str | None = None
     """Why nothing came back at all."""
+
+
+class Saving(NamedTuple):
+    """A checkpoint on its way."""
+
+    errand: Errand
+    file: CheckpointFile
+    cells_before: int
+    """Cells that had ended since the one before, when it was begun."""
 
 
 class Keeper:
@@ -128,8 +138,8 @@ class Keeper:
             return True
         return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
 
-    def begin(self, *, is_automatic: bool = False) -> tuple[Errand, CheckpointFile]:
-        """A checkpoint to be made, and the file that it will go to. Raises :class:`CheckpointError`."""
+    def begin(self, *, is_automatic: bool = False) -> Saving:
+        """A checkpoint to be made: :meth:`finish` it, or :meth:`drop` it. Raises :class:`CheckpointError`."""
         name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
         try:
             file = self._store().begin(name)
@@ -141,20 +151,19 @@ class Keeper:
         )
         self._saved_at = time.monotonic()
         cells_before, self.cells_since = self.cells_since, 0
-        errand = Errand(message, file.write, is_automatic=is_automatic)
-        errand.done.add_done_callback(lambda done: self._put_back(done, cells_before))
-        return errand, file
+        return Saving(Errand(message, file.write, is_automatic=is_automatic), file, cells_before)
 
-    async def finish(self, errand: Errand, file: CheckpointFile) -> Checkpoint:
+    async def finish(self, saving: Saving) -> Checkpoint:
         """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
         try:
-            await errand.done
+            await result_of(saving.errand.done)
             async with self._finishing:
-                self.last = checkpoint = await asyncio.to_thread(self._commit, file)
-        except OSError as error:
-            raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
-        finally:
-            self._abort(file)
+                self.last = checkpoint = await asyncio.to_thread(self._commit, saving.file)
+        except BaseException as error:
+            self.drop(saving)
+            if isinstance(error, OSError):
+                raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
+            raise
         return checkpoint
 
     async def settled(self) -> None:
@@ -162,15 +171,11 @@ class Keeper:
         async with self._finishing:
             pass
 
-    def drop(self, errand: Errand, file: CheckpointFile) -> None:
-        """A checkpoint that was begun will not be made after all."""
-        errand.done.cancel()
-        self._abort(file)
-
-    def _abort(self, file: CheckpointFile) -> None:
-        """Drop a file that was not committed, and a temporary one's name with it."""
-        if file.abort() and self._config.store is None:
-            self._store().drop(file.name)
+    def drop(self, saving: Saving) -> None:
+        """A checkpoint that was begun is not made: it saved nothing of the cells before it."""
+        self.cells_since += saving.cells_before
+        if saving.file.abort() and self._config.store is None:
+            self._store().drop(saving.file.name)
 
     def _commit(self, file: CheckpointFile) -> Checkpoint:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
@@ -204,10 +209,9 @@ class Keeper:
 
     def _note(self, reason: str, done: asyncio.Future[RestoredMessage]) -> None:
         lost_cells, self.cells_since = self.cells_since, 0
-        if done.cancelled() or (error := done.exception()) is not None:
-            text = "cancelled" if done.cancelled() else str(error)
-            self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=text)
-            log.error("recovery_failed", reason=reason, error=text)
+        if (error := done.exception()) is not None:
+            self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=str(error))
+            log.error("recovery_failed", reason=reason, error=str(error))
             return
         report = done.result()
         self.recovery = Recovery(
@@ -217,11 +221,6 @@ class Keeper:
             cells_since=lost_cells,
         )
         log.info("recovered", reason=reason, restored=len(report.restored), lost=self.recovery.lost)
-
-    def _put_back(self, done: asyncio.Future[Any], cells: int) -> None:
-        """A checkpoint that failed saved nothing of the cells before it."""
-        if done.cancelled() or done.exception() is not None:
-            self.cells_since += cells
 
     def _store(self) -> CheckpointStore:
         if self._config.store is not None:

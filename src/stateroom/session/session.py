@@ -18,7 +18,7 @@ from .cancellation import CancelOutcome
 from .checkpoint_desk import CheckpointDesk
 from .control import Control, StepCallback
 from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback, call_back
-from .helpers import Helpers
+from .helpers import Helpers, result_of
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
@@ -133,7 +133,7 @@ class Session:
         self._schedule.submit(execution, queue=queue)
         timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
-            result = await execution.done
+            result = await result_of(execution.done)
         except asyncio.CancelledError:
             self._cancels.abandon(execution)
             raise

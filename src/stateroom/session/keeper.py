@@ -97,6 +97,7 @@ class Keeper:
         self._config = config
         self._number = number
         self._finishing = asyncio.Lock()
+        self._opening: asyncio.Future[None] | None = None
         self._saved_at = time.monotonic()
         self._names = itertools.count(1)
         self._folder: _TemporaryFolder | None = None
@@ -105,20 +106,27 @@ class Keeper:
     def __repr__(self) -> str:
         return f"<Keeper last={self.last!r} cells_since={self.cells_since}>"
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 
         Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
         """
-        if self._config.store is None or self._lock is not None:
-            return
+        await self.settled()
+        if self._config.store is not None and self._lock is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+            self._opening.add_done_callback(lambda done: done.exception())  # whoever waited may be gone
+            await result_of(self._opening)
+
+    def _open(self) -> None:
+        """In a thread, which nothing stops: see :meth:`settled`."""
         store = self._store()
         self._lock = store.lock(self._config.name)
         if store.generations(self._config.name):
             self.last = Checkpoint(store.open(self._config.name))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give the name and the temporary files back."""
+        await self.settled()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -167,7 +175,9 @@ class Keeper:
         return checkpoint
 
     async def settled(self) -> None:
-        """Wait until a checkpoint that the worker has sent is on the disk."""
+        """Wait until the name is taken that is being taken, and a checkpoint that has come is on the disk."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
         async with self._finishing:
             pass
 

@@ -88,14 +88,18 @@ class Session:
         self._control = Control(self._supervisor, self._helpers)
         self._cancels = CancelDesk(self.config, self._router, self._schedule, self._supervisor, self._helpers)
         self._checkpoints = CheckpointDesk(self._keeper, self._schedule, self._cancels, self._helpers)
-        self._executions = 0
         self._closing: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self._schedule!r} pid={self.pid}>"
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        self._schedule.start()
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -217,7 +221,7 @@ class Session:
             python_version=link.python_version if link is not None else None,
             running=running.execution_id if running is not None else None,
             queued=len(self._schedule.waiting),
-            executions=self._executions,
+            executions=self._router.executions,
             messages=self._router.messages,
             restarts=self._supervisor.restarts,
             heartbeat_age_s=link.heartbeat_age_s if link is not None else None,
@@ -282,6 +286,9 @@ class Session:
         :class:`Busy` if it was started before.
         """
         self._schedule.start()
+        await self._start()
+
+    async def _start(self) -> None:
         await self._supervisor.start("the session was opened" if self.config.store is not None else None)
 
     async def restart(self, *, restore: bool = True) -> None:
@@ -313,10 +320,10 @@ class Session:
             if self.config.store is not None and self._router.running is None and self._supervisor.is_ready:
                 await self._checkpoints.make_last()
         finally:
-            await self._supervisor.end(grace_s=grace_s)
+            await self._supervisor.close(grace_s=grace_s)
             schedule.fail_waiting(closed)
             await self._interceptors.settle(grace_s)
-            self._keeper.close()
+            await self._keeper.close()
             schedule.advance(SessionEvent.CLOSED)
 
     # Executions
@@ -326,6 +333,9 @@ class Session:
     ) -> ExecuteMessage:
         if not isinstance(code, str):
             raise TypeError(f"code is a {type(code).__name__}: give a string")
+        for what, text in (("execution_id", execution_id), ("filename", filename)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{what} is a {type(text).__name__}: give a string")
         if argv is not None and not all(isinstance(word, str) for word in argv):
             raise TypeError("argv: give a list of strings")
         number = next(self._numbers)
@@ -336,7 +346,6 @@ class Session:
         if isinstance(work, Execution):
             if work.state is ExecutionState.CANCELLED:
                 self._inputs.refuse_all(work)
-            self._executions += 1
             self._supervisor.replaced_in_a_row = 0
             self._keeper.cells_since += 1
         self._schedule.done()

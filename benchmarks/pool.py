@@ -21,7 +21,8 @@ import msgspec
 import psutil
 
 import stateroom
-from stateroom.session.process import Launcher, spawn
+from stateroom.session.launcher import Launcher
+from stateroom.session.process import spawn
 from stateroom.session.template_launcher import TemplateLauncher
 
 PRELOAD = ["numpy"]

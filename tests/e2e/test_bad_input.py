@@ -23,7 +23,7 @@ from stateroom.protocol.messages import (
     ShutdownMessage,
     ToSession,
 )
-from stateroom.session.process import WorkerProcess
+from stateroom.session.process import PlumbedProcess
 
 WRITER = FrameWriter((1 << 31) - 1)
 
@@ -32,7 +32,7 @@ class RawSession:
     """The session's end of a real worker, as bytes."""
 
     def __init__(self):
-        self.worker = WorkerProcess.spawn(SessionConfig())
+        self.worker = PlumbedProcess.spawn(SessionConfig())
         self.worker.sock.setblocking(True)
         self.reader = FrameReader(ToSession, (1 << 31) - 1)
         self.waiting = []

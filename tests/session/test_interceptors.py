@@ -31,8 +31,8 @@ class Bench:
         self.interceptors = Interceptors(
             budget_s=budget_s,
             max_concurrency=max_concurrency,
-            pause=lambda: self.pauses.append("pause"),
-            resume=lambda: self.pauses.append("resume"),
+            pause=lambda _: self.pauses.append("pause"),
+            resume=lambda _: self.pauses.append("resume"),
         )
         self.router = Router(
             self.interceptors,

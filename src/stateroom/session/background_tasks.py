@@ -1,15 +1,17 @@
-"""Tasks that go on beside the caller, kept alive until they are done."""
+"""Tasks that go on beside the caller, kept alive until they are done; and waiting that harms nobody."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import SessionError
 from ..logs import get_logger
 
-__all__ = ["BackgroundTasks"]
+__all__ = ["BackgroundTasks", "result_of"]
+
+T = TypeVar("T")
 
 log = get_logger("stateroom.session")
 
@@ -36,3 +38,9 @@ class BackgroundTasks:
             log.debug("overtaken", error=str(error))  # the session was closed, or lost, meanwhile
         elif error is not None:
             log.error("background_task_failed", exc_info=error)
+
+
+async def result_of(done: asyncio.Future[T]) -> T:
+    """Wait for a future that others wait for as well: it is not cancelled with the caller."""
+    await asyncio.wait([done])
+    return done.result()

@@ -28,7 +28,9 @@ class CancelDesk:
         supervisor: Supervisor,
         background: BackgroundTasks,
     ) -> None:
-        self.canceller = Canceller(config, request=self._request, hard_stop=self._hard_stop)
+        self.canceller = Canceller(
+            config, request=self._request, can_stop=self._can_stop, hard_stop=self._hard_stop
+        )
         self._router = router
         self._schedule = schedule
         self._supervisor = supervisor
@@ -54,7 +56,6 @@ class CancelDesk:
 
     def abandon(self, work: Work) -> None:
         """Nobody waits for it any more: end it, so that the next one can run."""
-        work.renew()
         if work in self._schedule.waiting:
             self._schedule.cancel_waiting(work)
         elif self._router.running is work:
@@ -80,9 +81,10 @@ class CancelDesk:
         if self._supervisor.link is not None:
             self._supervisor.link.request_cancel(number, attempt)
 
+    def _can_stop(self, work: Work) -> bool:
+        return self._schedule.state is SessionState.BUSY and self._router.running is work
+
     async def _hard_stop(self, work: Work) -> None:
         """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
-        if self._schedule.state is not SessionState.BUSY or self._router.running is not work:
-            return
         work.hard_stopped = True
         await self._supervisor.replace(f"{work.execution_id} was ended by force")

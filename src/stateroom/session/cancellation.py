@@ -52,7 +52,8 @@ class CancelCounters(msgspec.Struct, kw_only=True):
 class Canceller:
     """Ends executions of one session.
 
-    ``request(number, attempt)`` sends one signal; ``hard_stop(execution)`` replaces the worker.
+    ``request(number, attempt)`` sends one signal; ``hard_stop(execution)`` replaces the worker, if
+    ``can_stop(execution)`` says that it is that execution's, and not being replaced or ended already.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class Canceller:
         config: SessionConfig,
         *,
         request: Callable[[int, int], None],
+        can_stop: Callable[[Work], bool],
         hard_stop: Callable[[Work], Awaitable[None]],
     ) -> None:
         self.counters = CancelCounters()
         self._config = config
         self._request = request
+        self._can_stop = can_stop
         self._hard_stop = hard_stop
 
     def __repr__(self) -> str:
@@ -78,7 +81,7 @@ class Canceller:
         outcome = await self.ask(execution)
         if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
             outcome = await self.ask(execution)
-        if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
+        if outcome is CancelOutcome.IGNORED and hard_stop and self._can_stop(execution):
             self.counters.hard_stops += 1
             await self._hard_stop(execution)
             outcome = CancelOutcome.STOPPED

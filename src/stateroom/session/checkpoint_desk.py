@@ -8,12 +8,11 @@ from collections.abc import Callable
 from ..errors import CheckpointError, SessionBroken
 from ..logs import get_logger
 from ..protocol.messages import RestoredMessage
-from .background_tasks import BackgroundTasks
+from .background_tasks import BackgroundTasks, result_of
 from .cancel_desk import CancelDesk
 from .checkpoint import Checkpoint
 from .checkpoint_job import CheckpointJob
-from .checkpoint_keeper import CheckpointKeeper
-from .checkpoint_store import CheckpointFile
+from .checkpoint_keeper import CheckpointKeeper, Saving
 from .schedule import Schedule
 
 __all__ = ["CheckpointDesk"]
@@ -54,39 +53,39 @@ class CheckpointDesk:
         if not self._keeper.is_due() or self._schedule.is_closing:
             return
         try:
-            job, file = self._keeper.begin(is_automatic=True)
+            saving = self._keeper.begin(is_automatic=True)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
             return
-        self._schedule.waiting.appendleft(job)
-        self._background.run(self._finish_automatic(job, file))
+        self._schedule.waiting.appendleft(saving.job)
+        self._background.run(self._finish_automatic(saving))
 
     async def restore(self, saved: Checkpoint, **how: bool) -> RestoredMessage:
         """Bring a saved namespace back, when the cells before are done."""
         job = self._keeper.restore(saved, **how)
         self._schedule.submit(job)
         try:
-            report: RestoredMessage = await job.done
+            report: RestoredMessage = await result_of(job.done)
         except asyncio.CancelledError:
             self._cancels.abandon(job)
             raise
         return report
 
     async def _make(self, submit: Callable[[CheckpointJob], None]) -> Checkpoint:
-        job, file = self._keeper.begin()
+        saving = self._keeper.begin()
         try:
-            submit(job)
+            submit(saving.job)
         except BaseException:
-            self._keeper.drop(job, file)
+            self._keeper.drop(saving)
             raise
         try:
-            return await self._keeper.finish(job, file)
+            return await self._keeper.finish(saving)
         except asyncio.CancelledError:
-            self._cancels.abandon(job)
+            self._cancels.abandon(saving.job)
             raise
 
-    async def _finish_automatic(self, job: CheckpointJob, file: CheckpointFile) -> None:
+    async def _finish_automatic(self, saving: Saving) -> None:
         try:
-            await self._keeper.finish(job, file)
+            await self._keeper.finish(saving)
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))

@@ -61,11 +61,6 @@ class CheckpointJob:
     def let_pass(self) -> None:
         """Nobody can hold a checkpoint's messages up."""
 
-    def renew(self) -> None:
-        """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""
-        if self.done.cancelled():
-            self.done = self.done.get_loop().create_future()
-
     def take_chunk(self, message: CheckpointChunkMessage) -> None:
         """Pass a piece on; after a failure the rest is let by, since the worker sends it anyway."""
         self.advance(ExecutionEvent.OUTPUT)
@@ -91,8 +86,6 @@ class CheckpointJob:
         self._settle(CheckpointError(f"{'cancelled: ' if cancelled else ''}{error.message}"))
 
     def _settle(self, error: CheckpointError | None, reply: Any = None) -> None:
-        if self.done.done():
-            return
         if error is None:
             self.done.set_result(reply)
         else:

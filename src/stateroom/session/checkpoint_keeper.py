@@ -7,21 +7,31 @@ import itertools
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 from ..config import SessionConfig
 from ..errors import CheckpointError
 from ..logs import get_logger
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
+from .background_tasks import result_of
 from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
 from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
 from .temporary_folder import TemporaryFolder
 
-__all__ = ["CheckpointKeeper", "outlook"]
+__all__ = ["CheckpointKeeper", "Saving", "outlook"]
 
 log = get_logger("stateroom.session")
+
+
+class Saving(NamedTuple):
+    """A checkpoint on its way."""
+
+    job: CheckpointJob
+    file: CheckpointFile
+    cells_before: int
+    """Cells that had ended since the one before, when it was begun."""
 
 
 class CheckpointKeeper:
@@ -39,6 +49,7 @@ class CheckpointKeeper:
         self._config = config
         self._number = number
         self._finishing = asyncio.Lock()
+        self._opening: asyncio.Future[None] | None = None
         self._saved_at = time.monotonic()
         self._names = itertools.count(1)
         self._folder: TemporaryFolder | None = None
@@ -52,20 +63,27 @@ class CheckpointKeeper:
         """Whether the session's name in its store is taken; without a store there is none to take."""
         return self._config.store is None or self._lock is not None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 
         Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
         """
-        if self.is_open:
-            return
+        await self.settled()
+        if self._config.store is not None and self._lock is None:
+            self._opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+            self._opening.add_done_callback(lambda done: done.exception())  # whoever waited may be gone
+            await result_of(self._opening)
+
+    def _open(self) -> None:
+        """In a thread, which nothing stops: see :meth:`settled`."""
         store = self._store()
         self._lock = store.lock(self._config.name)
         if store.generations(self._config.name):
             self.last = Checkpoint(store.open(self._config.name))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give the name and the temporary files back."""
+        await self.settled()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -85,8 +103,8 @@ class CheckpointKeeper:
             return True
         return every_s is not None and self.cells_since > 0 and time.monotonic() - self._saved_at >= every_s
 
-    def begin(self, *, is_automatic: bool = False) -> tuple[CheckpointJob, CheckpointFile]:
-        """A checkpoint to be made, and the file that it will go to. Raises :class:`CheckpointError`."""
+    def begin(self, *, is_automatic: bool = False) -> Saving:
+        """A checkpoint to be made: :meth:`finish` it, or :meth:`drop` it. Raises :class:`CheckpointError`."""
         name = self._config.name if self._config.store is not None else f"checkpoint-{next(self._names)}"
         try:
             file = self._store().begin(name)
@@ -98,36 +116,33 @@ class CheckpointKeeper:
         )
         self._saved_at = time.monotonic()
         cells_before, self.cells_since = self.cells_since, 0
-        job = CheckpointJob(message, file.write, is_automatic=is_automatic)
-        job.done.add_done_callback(lambda done: self._put_back(done, cells_before))
-        return job, file
+        return Saving(CheckpointJob(message, file.write, is_automatic=is_automatic), file, cells_before)
 
-    async def finish(self, job: CheckpointJob, file: CheckpointFile) -> Checkpoint:
+    async def finish(self, saving: Saving) -> Checkpoint:
         """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
         try:
-            await job.done
+            await result_of(saving.job.done)
             async with self._finishing:
-                self.last = checkpoint = await asyncio.to_thread(self._commit, file)
-        except OSError as error:
-            raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
-        finally:
-            self._abort(file)
+                self.last = checkpoint = await asyncio.to_thread(self._commit, saving.file)
+        except BaseException as error:
+            self.drop(saving)
+            if isinstance(error, OSError):
+                raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
+            raise
         return checkpoint
 
     async def settled(self) -> None:
-        """Wait until a checkpoint that the worker has sent is on the disk."""
+        """Wait until the name is taken that is being taken, and a checkpoint that has come is on the disk."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
         async with self._finishing:
             pass
 
-    def drop(self, job: CheckpointJob, file: CheckpointFile) -> None:
-        """A checkpoint that was begun will not be made after all."""
-        job.done.cancel()
-        self._abort(file)
-
-    def _abort(self, file: CheckpointFile) -> None:
-        """Drop a file that was not committed, and a temporary one's name with it."""
-        if file.abort() and self._config.store is None:
-            self._store().drop(file.name)
+    def drop(self, saving: Saving) -> None:
+        """A checkpoint that was begun is not made: it saved nothing of the cells before it."""
+        self.cells_since += saving.cells_before
+        if saving.file.abort() and self._config.store is None:
+            self._store().drop(saving.file.name)
 
     def _commit(self, file: CheckpointFile) -> Checkpoint:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
@@ -163,10 +178,9 @@ class CheckpointKeeper:
 
     def _note(self, reason: str, done: asyncio.Future[RestoredMessage]) -> None:
         lost_cells, self.cells_since = self.cells_since, 0
-        if done.cancelled() or (error := done.exception()) is not None:
-            text = "cancelled" if done.cancelled() else str(error)
-            self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=text)
-            log.error("recovery_failed", reason=reason, error=text)
+        if (error := done.exception()) is not None:
+            self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=str(error))
+            log.error("recovery_failed", reason=reason, error=str(error))
             return
         report = done.result()
         self.recovery = Recovery(
@@ -176,11 +190,6 @@ class CheckpointKeeper:
             cells_since=lost_cells,
         )
         log.info("recovered", reason=reason, restored=len(report.restored), lost=self.recovery.lost)
-
-    def _put_back(self, done: asyncio.Future[Any], cells: int) -> None:
-        """A checkpoint that failed saved nothing of the cells before it."""
-        if done.cancelled() or done.exception() is not None:
-            self.cells_since += cells
 
     def _store(self) -> CheckpointStore:
         if self._config.store is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from ..logs import get_logger
 from ..protocol.messages import FaultMessage, HeartbeatMessage, StepMessage, StepReplyMessage, ToSession
 from .background_tasks import BackgroundTasks
+from .link import WorkerLink
 from .supervisor import Supervisor
 
 __all__ = ["ControlMessages", "StepCallback"]
@@ -36,17 +38,19 @@ class ControlMessages:
             if self._supervisor.link is not None:
                 self._supervisor.link.take_heartbeat(message)
         elif isinstance(message, StepMessage):
-            self._background.run(self._take_step(message))
+            self._background.run(self._take_step(message, self._supervisor.link))
         elif isinstance(message, FaultMessage):
             log.warning("worker_fault", reason=message.reason, fatal=message.fatal)
         else:
             log.warning("worker_warning", message=msgspec.to_builtins(message))
 
-    async def _take_step(self, message: StepMessage) -> None:
-        link, reply = self._supervisor.link, StepReplyMessage(request_id=message.request_id)
+    async def _take_step(self, message: StepMessage, link: WorkerLink | None) -> None:
+        reply = StepReplyMessage(request_id=message.request_id)
         if self.on_step is not None:
             try:
                 reply = await self.on_step(message)
+            except asyncio.CancelledError:
+                reply.error = "on_step was cancelled"
             except Exception as error:
                 log.exception("step_failed", step=message.name, execution_id=message.execution_id)
                 reply.error = f"{type(error).__name__}: {error}"

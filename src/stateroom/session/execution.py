@@ -141,11 +141,6 @@ class Execution:
         if self._stream is not None:
             self._stream.let_pass()
 
-    def renew(self) -> None:
-        """The caller that awaited ``done`` was cancelled, and the future with it; others may still wait."""
-        if self.done.cancelled():
-            self.done = self.done.get_loop().create_future()
-
     def advance(self, event: ExecutionEvent) -> None:
         """Move to the next state; raises :class:`UnexpectedMessage` if there is none."""
         self.state = advance_execution(self.state, event, self.execution_id)
@@ -198,8 +193,7 @@ class Execution:
 
     def finish(self, result: ExecutionResult, last: ToSession) -> None:
         """Hand the result to everybody who waits."""
-        if not self.done.done():
-            self.done.set_result(result)
+        self.done.set_result(result)
         if self._stream is not None:
             self._stream.put(last)
             self._stream.end()

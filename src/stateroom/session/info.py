@@ -22,7 +22,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the running execution."""
     queued: int
     executions: int
-    """Executions that have ended, however."""
+    """Executions that were begun and have ended, however."""
     messages: int
     """Messages received from the session's workers."""
     restarts: int

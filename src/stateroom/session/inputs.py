@@ -74,6 +74,8 @@ class InputDesk:
             text = await given if inspect.isawaitable(given) else given
         except EOFError as error:
             reason = str(error) or None
+        except asyncio.CancelledError:
+            reason = "on_input was cancelled"  # if not by us: then nobody waits for it any more
         except Exception as error:
             log.exception("on_input_failed", input_id=message.input_id)
             reason = f"on_input raised {type(error).__name__}: {error}"

@@ -79,15 +79,18 @@ class _Entry:
 
 
 class Interceptors:
-    """The interceptors of one session. ``pause`` and ``resume`` stop and continue the reading."""
+    """The interceptors of one session. ``pause(self)`` and ``resume(self)`` stop and continue the reading.
+
+    A pause ends with the worker whose messages it holds back: the next worker is paused anew.
+    """
 
     def __init__(
         self,
         *,
         budget_s: float,
         max_concurrency: int,
-        pause: Callable[[], None],
-        resume: Callable[[], None],
+        pause: Callable[[object], None],
+        resume: Callable[[object], None],
     ) -> None:
         self.budget_s = budget_s
         self.max_concurrency = max_concurrency
@@ -95,11 +98,10 @@ class Interceptors:
         self._resume = resume
         self._entries: list[_Entry] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._paused = False
         self._pauses = _Pace()
 
     def __repr__(self) -> str:
-        return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)} paused={self._paused}>"
+        return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)}>"
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -150,9 +152,8 @@ class Interceptors:
         task = asyncio.get_running_loop().create_task(self._run(entry, coroutine, started))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
-        if len(self._tasks) >= self.max_concurrency and not self._paused:
-            self._paused = True
-            self._pause()
+        if len(self._tasks) >= self.max_concurrency:
+            self._pause(self)
             if self._pauses.allows():
                 log.warning("reading_paused", interceptor=entry.info.name, running=len(self._tasks))
 
@@ -168,9 +169,8 @@ class Interceptors:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if self._paused and len(self._tasks) < self.max_concurrency:
-            self._paused = False
-            self._resume()
+        if len(self._tasks) == self.max_concurrency - 1:
+            self._resume(self)
 
     def _note_error(self, entry: _Entry, error: Exception) -> None:
         entry.info.errors += 1

@@ -19,7 +19,7 @@ from ..protocol.messages import (
     Stream,
     ToSession,
 )
-from .process import ExitReport, WorkerProcess
+from .launcher import ExitReport, WorkerProcess
 from .transport import SessionTransport
 
 __all__ = ["WorkerLink"]
@@ -45,6 +45,7 @@ class WorkerLink:
         self.python_version: str | None = None
         self.telemetry: dict[str, float] = {}
         self._heartbeat_at: float | None = None
+        self._is_given_up = False
         self.process = process
         self._transport = SessionTransport(
             config.max_frame_bytes, on_message=self._receive, on_lost=self._hung_up
@@ -86,23 +87,19 @@ class WorkerLink:
         self.telemetry = message.telemetry
 
     async def start(self) -> None:
-        """Configure the worker and wait for its Ready; on failure the worker is ended.
+        """Configure the worker and wait for its Ready.
 
-        Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`.
+        Raises :class:`WorkerStartError` with the tail of the worker's stderr, or :class:`VersionMismatch`;
+        the worker is of no use then.
         """
         try:
-            await self._loop.create_connection(lambda: self._transport, sock=self.process.sock)
+            await self.process.connect(self._transport)
             self._transport.send(settings_message(self.config))
             async with asyncio.timeout(self.config.start_timeout_s):
                 await self._ready
         except TimeoutError:
             limit = f"the worker was not ready within start_timeout_s ({self.config.start_timeout_s} s)"
-            failure = WorkerStartError(limit + self._tail(self._last_words("stderr")))
-            await self.end(grace_s=0)
-            raise failure from None
-        except BaseException:
-            await self.end(grace_s=0)
-            raise
+            raise WorkerStartError(limit + self._tail(self._last_words("stderr"))) from None
 
     def send(self, message: Any) -> None:
         """Send a message; dropped if the worker is gone."""
@@ -112,13 +109,18 @@ class WorkerLink:
         """One signal for the end of execution ``number``."""
         self.process.request_cancel(number, attempt)
 
-    def pause(self) -> None:
-        """Stop reading; the worker's output waits in the worker."""
-        self._transport.pause()
+    def pause(self, holder: object) -> None:
+        """Stop reading until ``holder`` resumes; the worker's output waits in the worker."""
+        self._transport.pause(holder)
 
-    def resume(self) -> None:
-        """Read again."""
-        self._transport.resume()
+    def resume(self, holder: object) -> None:
+        """Read again, if nobody else has paused."""
+        self._transport.resume(holder)
+
+    def give_up(self) -> None:
+        """End the worker by force, and pass on nothing more of what it says."""
+        self._is_given_up = True
+        self.kill()
 
     def kill(self) -> None:
         """End the worker by force; ``on_gone`` follows."""
@@ -142,6 +144,8 @@ class WorkerLink:
         return self.process.leftover(stream).decode("utf-8", "replace")
 
     def _receive(self, item: ToSession | ProtocolError) -> None:
+        if self._is_given_up:
+            return
         if self.is_ready:
             self._on_message(item)
         elif not self._ready.done():  # else the start has failed, or nobody waits for it any more
@@ -162,7 +166,7 @@ class WorkerLink:
     def _exited(self) -> None:
         """The process has ended. What it sent before may still be in the transport: read that first."""
         self._transport.resume_for_good()
-        self._transport.read_to_end()
+        self._transport.read_to_end(self.process.read_rest)
         if self._gone.done():
             return
         report = self.process.report()

@@ -9,49 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..config import SessionConfig
 from ..errors import WorkerStartError
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME
 from ..protocol.messages import Stream
+from .launcher import ExitReport
 from .plumbing import Plumbing
 
-__all__ = [
-    "ExitReport",
-    "Launcher",
-    "OwnedProcess",
-    "SpawnedProcess",
-    "WorkerProcess",
-    "popen_python",
-    "spawn",
-]
-
-
-class ExitReport:
-    """How a worker ended: ``exit_status`` or ``signal``, one of the two, None if it is not known.
-
-    ``last_words`` is what it wrote to descriptors 1 and 2 and could not pass on.
-    """
-
-    __slots__ = ("exit_status", "last_words", "pid", "signal")
-
-    def __init__(self, pid: int, returncode: int | None) -> None:
-        self.pid = pid
-        self.last_words: dict[Stream, str] = {}
-        self.exit_status = returncode if returncode is not None and returncode >= 0 else None
-        self.signal = -returncode if returncode is not None and returncode < 0 else None
-
-    def __repr__(self) -> str:
-        return f"<ExitReport {self}>"
-
-    def __str__(self) -> str:
-        if self.signal is not None:
-            return f"worker {self.pid} was killed by {_signal_name(self.signal)}"
-        if self.exit_status is not None:
-            return f"worker {self.pid} exited with status {self.exit_status}"
-        return f"worker {self.pid} is gone"
+__all__ = ["OwnedProcess", "PlumbedProcess", "SpawnedProcess", "popen_python", "spawn"]
 
 
 class OwnedProcess(Protocol):
@@ -119,7 +87,7 @@ class SpawnedProcess:
             pass  # the loop is closed: nobody wants to know
 
 
-class WorkerProcess:
+class PlumbedProcess:
     """One process and the ends of its transport, pipes, cancel page and lifeline that stay here."""
 
     def __init__(self, process: OwnedProcess, plumbing: Plumbing) -> None:
@@ -129,7 +97,7 @@ class WorkerProcess:
         self._plumbing = plumbing
 
     @classmethod
-    def spawn(cls, config: SessionConfig) -> WorkerProcess:
+    def spawn(cls, config: SessionConfig) -> PlumbedProcess:
         """Start a worker; it waits for its settings on the transport.
 
         Raises :class:`WorkerStartError` if the interpreter cannot be run at all.
@@ -145,7 +113,16 @@ class WorkerProcess:
             return cls(SpawnedProcess(popen), plumbing)
 
     def __repr__(self) -> str:
-        return f"<WorkerProcess {self.process!r}>"
+        return f"<PlumbedProcess {self.process!r}>"
+
+    async def connect(self, protocol: asyncio.BufferedProtocol) -> None:
+        await asyncio.get_running_loop().create_connection(lambda: protocol, sock=self.sock)
+
+    def read_rest(self, buffer: memoryview) -> int:
+        try:
+            return os.readv(self.sock.fileno(), [buffer])
+        except (BlockingIOError, ConnectionResetError):
+            return 0
 
     def request_cancel(self, number: int, attempt: int) -> None:
         """Name the execution in the page and signal the worker; harmless if it is not running."""
@@ -153,19 +130,15 @@ class WorkerProcess:
         self.process.send_signal(getattr(signal, CANCEL_SIGNAL_NAME))
 
     def kill(self) -> None:
-        """SIGKILL."""
         self.process.send_signal(signal.SIGKILL)
 
     def watch(self, on_exit: Callable[[], None]) -> None:
-        """Call ``on_exit`` when the process has ended."""
         self.process.watch(on_exit)
 
     def report(self) -> ExitReport:
-        """How it ended, as far as that is known."""
         return ExitReport(self.pid, self.process.returncode)
 
     def leftover(self, stream: Stream) -> bytes:
-        """What a dead worker has written to descriptor 1 or 2 and not read back itself."""
         parts, fd = [], self._plumbing.pipes.get(stream)
         for _ in range(LEFTOVER_READS):  # its own children may live on, and write for ever
             if fd is None or not select.select([fd], [], [], 0)[0] or not (data := os.read(fd, 1 << 16)):
@@ -182,13 +155,10 @@ class WorkerProcess:
 LEFTOVER_READS = 16
 """Of 64 KB: a pipe holds no more than that by default."""
 
-Launcher = Callable[[SessionConfig], Awaitable[WorkerProcess]]
-"""Makes a worker that waits for its settings on the transport; raises :class:`WorkerStartError`."""
 
-
-async def spawn(config: SessionConfig) -> WorkerProcess:
+async def spawn(config: SessionConfig) -> PlumbedProcess:
     """The plain launcher: a new interpreter."""
-    return WorkerProcess.spawn(config)
+    return PlumbedProcess.spawn(config)
 
 
 _BOOT = (
@@ -222,10 +192,3 @@ def popen_python(
         )
     except OSError as error:
         raise WorkerStartError(f"cannot run {python!r} as a worker: {error}") from error
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return f"{signal.Signals(number).name} (signal {number})"
-    except ValueError:
-        return f"signal {number}"

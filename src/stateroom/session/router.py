@@ -57,6 +57,8 @@ class Router:
     ) -> None:
         self.running: Work | None = None
         self.messages = 0
+        self.executions = 0
+        """Executions that were sent and have ended, however."""
         self._interceptors = interceptors
         self._on_control = on_control
         self._on_input = on_input
@@ -83,6 +85,12 @@ class Router:
             # A fault of ours must not take the transport, and with it the worker, along in silence.
             log.exception("message_not_handled", message=type(item).__name__)
             self._on_violation(ProtocolError(f"a {type(item).__name__} could not be handled: {error!r}"))
+
+    def release(self) -> Work | None:
+        """What was running runs no more: its reply has come, or its worker is gone."""
+        work, self.running = self.running, None
+        self.executions += isinstance(work, Execution)
+        return work
 
     def _route(self, message: ToSession) -> None:
         if isinstance(message, OutputMessage):
@@ -140,7 +148,7 @@ class Router:
                 f"a {type(message).__name__} came for {message.execution_id}, but {running} is running"
             )
         take(work, message)
-        self.running = None
+        self.release()
         self._on_finished(work)
 
 

@@ -13,7 +13,7 @@ from ..config import SessionConfig
 from ..errors import SessionClosed
 from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
-from .background_tasks import BackgroundTasks
+from .background_tasks import BackgroundTasks, result_of
 from .cancel_desk import CancelDesk
 from .cancellation import CancelOutcome
 from .checkpoint import Checkpoint, Recovery
@@ -24,7 +24,8 @@ from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallba
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
-from .process import ExitReport, Launcher, spawn
+from .launcher import ExitReport, Launcher
+from .process import spawn
 from .router import Router, Work
 from .schedule import Schedule
 from .settings import load_config
@@ -90,14 +91,18 @@ class Session:
             self.config, self._router, self._schedule, self._supervisor, self._background
         )
         self._checkpoints = CheckpointDesk(self._keeper, self._schedule, self._cancels, self._background)
-        self._executions = 0
         self._closing: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Session {self._schedule!r} pid={self.pid}>"
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        self._schedule.start()
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -135,7 +140,7 @@ class Session:
         self._schedule.submit(execution, queue=queue)
         timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
-            result = await execution.done
+            result = await result_of(execution.done)
         except asyncio.CancelledError:
             self._cancels.abandon(execution)
             raise
@@ -219,7 +224,7 @@ class Session:
             python_version=link.python_version if link is not None else None,
             running=running.execution_id if running is not None else None,
             queued=len(self._schedule.waiting),
-            executions=self._executions,
+            executions=self._router.executions,
             messages=self._router.messages,
             restarts=self._supervisor.restarts,
             heartbeat_age_s=link.heartbeat_age_s if link is not None else None,
@@ -284,6 +289,9 @@ class Session:
         :class:`Busy` if it was started before.
         """
         self._schedule.start()
+        await self._start()
+
+    async def _start(self) -> None:
         await self._supervisor.start("the session was opened" if self.config.store is not None else None)
 
     async def restart(self, *, restore: bool = True) -> None:
@@ -315,10 +323,10 @@ class Session:
             if self.config.store is not None and self._router.running is None and self._supervisor.is_ready:
                 await self._checkpoints.make_last()
         finally:
-            await self._supervisor.end(grace_s=grace_s)
+            await self._supervisor.close(grace_s=grace_s)
             schedule.fail_waiting(closed)
             await self._interceptors.settle(grace_s)
-            self._keeper.close()
+            await self._keeper.close()
             schedule.advance(SessionEvent.CLOSED)
 
     # Executions
@@ -328,6 +336,9 @@ class Session:
     ) -> ExecuteMessage:
         if not isinstance(code, str):
             raise TypeError(f"code is a {type(code).__name__}: give a string")
+        for what, text in (("execution_id", execution_id), ("filename", filename)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{what} is a {type(text).__name__}: give a string")
         if argv is not None and not all(isinstance(word, str) for word in argv):
             raise TypeError("argv: give a list of strings")
         number = next(self._numbers)
@@ -338,7 +349,6 @@ class Session:
         if isinstance(work, Execution):
             if work.state is ExecutionState.CANCELLED:
                 self._inputs.refuse_all(work)
-            self._executions += 1
             self._supervisor.replaced_in_a_row = 0
             self._keeper.cells_since += 1
         self._schedule.done()
@@ -352,13 +362,13 @@ class Session:
         if self._supervisor.link is not None:
             self._supervisor.link.send(message)
 
-    def _pause(self) -> None:
+    def _pause(self, holder: object) -> None:
         if self._supervisor.link is not None:
-            self._supervisor.link.pause()
+            self._supervisor.link.pause(holder)
 
-    def _resume(self) -> None:
+    def _resume(self, holder: object) -> None:
         if self._supervisor.link is not None:
-            self._supervisor.link.resume()
+            self._supervisor.link.resume(holder)
 
 
 def _ignore(_what: object) -> None:

@@ -26,7 +26,7 @@ class MessageStream:
     """
 
     def __init__(
-        self, pause: Callable[[], None], resume: Callable[[], None], *, max_outbox_bytes: int
+        self, pause: Callable[[object], None], resume: Callable[[object], None], *, max_outbox_bytes: int
     ) -> None:
         self._pause = pause
         self._resume = resume
@@ -50,7 +50,7 @@ class MessageStream:
         self._arrived.set()
         if self._held_bytes >= self._high_water_bytes and not self._paused:
             self._paused = True
-            self._pause()
+            self._pause(self)
 
     def let_pass(self) -> None:
         """The cell is to end: read what it has written, though nobody consumes it."""
@@ -86,7 +86,7 @@ class MessageStream:
     def _unpause(self) -> None:
         if self._paused:
             self._paused = False
-            self._resume()
+            self._resume(self)
 
 
 def _weight(message: ToSession) -> int:

@@ -14,8 +14,8 @@ from ..protocol.messages import OutputMessage
 from .background_tasks import BackgroundTasks
 from .checkpoint_keeper import CheckpointKeeper, outlook
 from .execution import Execution, error_info, stopped_error
+from .launcher import ExitReport, Launcher
 from .link import WorkerLink
-from .process import ExitReport, Launcher
 from .router import Router, Work
 from .schedule import Schedule
 
@@ -53,6 +53,7 @@ class Supervisor:
         self._on_lost = on_lost
         self._background = background
         self._violation: ProtocolError | None = None
+        self._starting = asyncio.Lock()
         self._endings: set[asyncio.Future[Any]] = set()
 
     def __repr__(self) -> str:
@@ -65,19 +66,7 @@ class Supervisor:
 
     async def start(self, reason: str | None) -> None:
         """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
-        self._violation = None
-        try:
-            if not self._keeper.is_open:
-                await asyncio.to_thread(self._keeper.open)
-            self.link = link = await self._launch()
-            await link.start()
-            await self._keeper.settled()
-            self._check_wanted(link)
-        except BaseException:
-            self.link = None
-            failure = SessionBroken("the worker did not start; call restart() to try again")
-            self._schedule.start_failed(failure)
-            raise
+        await self._bring_up()
         is_new = self._keeper.last is None and not self.restarts
         recovering = self._keeper.recover(reason) if reason is not None and not is_new else None
         if recovering is not None:
@@ -87,39 +76,70 @@ class Supervisor:
         if recovering is not None:
             await asyncio.wait([recovering.done])
 
+    async def _bring_up(self) -> None:
+        """Make a worker and wait until it is ready; if that fails, it is ended, and nothing is left of it."""
+        async with self._starting:
+            self._violation = None
+            try:
+                await self._keeper.open()
+                await self._launch()
+                await self._keeper.settled()
+                self._check_wanted()
+            except BaseException:
+                try:
+                    await self.end(grace_s=0)
+                finally:
+                    failure = SessionBroken("the worker did not start; call restart() to try again")
+                    self._schedule.start_failed(failure)
+                raise
+
     async def replace(self, reason: str | None) -> None:
         """End the worker, whatever it is doing, and start another; ``reason`` as for :meth:`start`."""
         self._begin_replacing()
         await self._finish_replacing(reason)
 
     async def end(self, *, grace_s: float) -> None:
-        """End the worker, by force after ``grace_s``. Goes on to the end if the caller is cancelled."""
+        """End the worker, by force after ``grace_s``; return when none lives.
+
+        It goes on if the caller is cancelled, and the next call waits for it: two never live at once.
+        """
         link, self.link = self.link, None
         if link is not None:
             ending = asyncio.ensure_future(link.end(grace_s=grace_s))
             self._endings.add(ending)
             ending.add_done_callback(self._endings.discard)
-            await asyncio.shield(ending)
+        if self._endings:
+            await asyncio.wait(self._endings)
+
+    async def close(self, *, grace_s: float) -> None:
+        """As :meth:`end`, for a session that makes no more workers: one that is being made is ended, too."""
+        await self.end(grace_s=grace_s)
+        async with self._starting:
+            pass
 
     def give_up_on(self, violation: ProtocolError) -> None:
-        """The worker breaks the protocol: kill it."""
+        """The worker breaks the protocol: kill it, and hear no more of it."""
         log.error("protocol_violation", error=str(violation), kind=type(violation).__name__)
         self._violation = violation
         if self.link is not None:
-            self.link.kill()
+            self.link.give_up()
 
-    async def _launch(self) -> WorkerLink:
+    async def _launch(self) -> None:
+        self._check_open()
         process = await self._launcher(self._config)
-        link = WorkerLink(self._config, process, on_message=self._router.deliver, on_gone=self._gone)
-        if self._schedule.state not in (SessionState.STARTING, SessionState.RESTARTING):
-            await link.end(grace_s=0)
-            raise SessionClosed("the session was closed while its worker was made")
-        return link
+        self.link = link = WorkerLink(
+            self._config, process, on_message=self._router.deliver, on_gone=self._gone
+        )
+        self._check_open()
+        await link.start()
 
-    def _check_wanted(self, link: WorkerLink) -> None:
-        if self.link is not link or self._schedule.is_closing:
-            raise SessionClosed("the session was closed while its worker started")
-        if link.is_gone:
+    def _check_open(self) -> None:
+        if self._schedule.is_closing:
+            raise SessionClosed("the session was closed while its worker was made")
+
+    def _check_wanted(self) -> None:
+        self._check_open()
+        if self.link is None or self.link.is_gone:
             raise WorkerStartError(f"{self.last_exit} as soon as it was ready")
 
     def _begin_replacing(self) -> None:
@@ -141,7 +161,7 @@ class Supervisor:
         self.last_exit = report
         self._schedule.broken_by = str(report)
         self._on_gone()
-        running, self._router.running = self._router.running, None
+        running = self._router.release()
         if running is not None:
             self._give_up(running, report)
         if self._schedule.state in (SessionState.IDLE, SessionState.BUSY):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ..config import SessionConfig
 from ..errors import ConfigError, WorkerStartError
 from ..logs import get_logger
-from .process import WorkerProcess, spawn
+from .launcher import WorkerProcess
+from .process import spawn
 from .template_process import TemplateGone, TemplateProcess, can_fork
 
 __all__ = ["TemplateLauncher"]

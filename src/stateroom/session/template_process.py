@@ -29,7 +29,7 @@ from ..protocol.template_messages import (
 )
 from .forked_process import ForkedProcess
 from .plumbing import Plumbing
-from .process import SpawnedProcess, WorkerProcess, popen_python
+from .process import PlumbedProcess, SpawnedProcess, popen_python
 
 __all__ = ["TemplateGone", "TemplateProcess", "can_fork"]
 
@@ -107,7 +107,7 @@ class TemplateProcess:
             await self.close(grace_s=0)
             raise
 
-    async def fork(self, config: SessionConfig) -> WorkerProcess:
+    async def fork(self, config: SessionConfig) -> PlumbedProcess:
         """A launcher: have a worker forked. Raises :class:`TemplateGone` if the template is, or hangs."""
         async with self._slots:
             with Plumbing.lay() as plumbing:
@@ -119,7 +119,7 @@ class TemplateProcess:
                 except TimeoutError:
                     self._kill()
                     raise TemplateGone("the template did not answer and was killed") from None
-                return WorkerProcess(process, plumbing)
+                return PlumbedProcess(process, plumbing)
 
     async def close(self, *, grace_s: float) -> None:
         """End the template, by force after ``grace_s``; its workers live on."""

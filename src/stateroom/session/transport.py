@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,13 +33,15 @@ class SessionTransport(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._held: deque[ToSession | ProtocolError] = deque()
-        self._pauses = 0
+        self._holders: set[object] = set()
+        self._flows_for_good = False
         self._passing_on = False
 
     def __repr__(self) -> str:
         is_open = self._transport is not None
         return (
-            f"<SessionTransport open={is_open} pauses={self._pauses} held={len(self._held)} {self._reader!r}>"
+            f"<SessionTransport open={is_open} holders={len(self._holders)} held={len(self._held)} "
+            f"{self._reader!r}>"
         )
 
     def send(self, message: Any, payload: Buffer | Sequence[Buffer] | None = None) -> None:
@@ -53,35 +54,35 @@ class SessionTransport(asyncio.BufferedProtocol):
             for part in parts:
                 self._transport.write(part)
 
-    def pause(self) -> None:
-        """Hand nothing on and read no more, until as many calls of :meth:`resume`.
+    def pause(self, holder: object) -> None:
+        """Hand nothing on and read no more, until ``holder``, and everybody else who paused, resumes.
 
         What the worker prints from now on waits in the worker.
         """
-        self._pauses += 1
-        if self._pauses == 1 and self._transport is not None:
+        if self._flows_for_good:
+            return
+        self._holders.add(holder)
+        if self._transport is not None:
             self._transport.pause_reading()
 
-    def resume(self) -> None:
-        """Undo one :meth:`pause`: hand on what is held, then read again."""
-        self._pauses = max(0, self._pauses - 1)
-        self._pass_on()
-        if not self._pauses and self._transport is not None:
-            self._transport.resume_reading()
+    def resume(self, holder: object) -> None:
+        """Undo the :meth:`pause` of this holder, if it did: hand on what is held, then read again."""
+        self._holders.discard(holder)
+        self._flow()
 
     def resume_for_good(self) -> None:
-        """Nothing is to be held any more, whoever has asked for it."""
-        self._pauses = 0
-        self.resume()
+        """Nothing is to be held any more, whoever asks, or has asked, for it."""
+        self._flows_for_good = True
+        self._holders.clear()
+        self._flow()
 
-    def read_to_end(self) -> None:
-        """Hand on what the other end sent before it died; needs no turn of the event loop."""
-        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
-        try:
-            while sock is not None and (count := os.readv(sock.fileno(), [self._reader.get_buffer()])):
-                self.buffer_updated(count)
-        except (BlockingIOError, ConnectionResetError):
-            pass
+    def read_to_end(self, read_rest: Callable[[memoryview], int]) -> None:
+        """Hand on what the other end sent before it died; needs no turn of the event loop.
+
+        ``read_rest(buffer)`` puts what is left into the buffer: so many bytes.
+        """
+        while self._transport is not None and (count := read_rest(self._reader.get_buffer())):
+            self.buffer_updated(count)
 
     def close(self) -> None:
         """Close this end at once."""
@@ -99,13 +100,18 @@ class SessionTransport(asyncio.BufferedProtocol):
         self._held.extend(self._reader.received(nbytes))
         self._pass_on()
 
+    def _flow(self) -> None:
+        self._pass_on()
+        if not self._holders and self._transport is not None:
+            self._transport.resume_reading()
+
     def _pass_on(self) -> None:
         """Hand messages on in order; one of them may pause, or resume, while it is handled."""
         if self._passing_on:
             return
         self._passing_on = True
         try:
-            while self._held and not self._pauses:
+            while self._held and not self._holders:
                 self._on_message(self._held.popleft())
         finally:
             self._passing_on = False

@@ -1,0 +1,126 @@
+"""Checkpoints of scripted workers: what counts as saved, and who may give up waiting."""
+
+import asyncio
+
+import pytest
+from stage import Stage, cancelled, turns
+
+from stateroom.errors import CheckpointError
+from stateroom.protocol.messages import CheckpointChunkMessage, CheckpointedMessage, CheckpointMessage
+from stateroom.testing import each_cell, virtual_time
+from stateroom.testing.scripts import save_nothing
+
+
+def cells_since(stage):
+    return stage.session.info.cells_since_checkpoint
+
+
+async def run_cells(stage, count):
+    for _ in range(count):
+        assert await stage.works()
+
+
+@virtual_time
+async def test_cells_since_a_checkpoint_that_succeeded_are_counted_from_zero():
+    async with Stage() as stage:
+        await run_cells(stage, 2)
+        assert cells_since(stage) == 2
+        saving = asyncio.create_task(stage.session.checkpoint())
+        save_nothing(stage.worker, await stage.worker.receive(CheckpointMessage))
+        assert (await saving).names == []
+        assert cells_since(stage) == 0
+
+
+@pytest.mark.parametrize("how", ["not whole", "cannot be stored", "caller cancelled", "worker gone"])
+@virtual_time
+async def test_a_checkpoint_that_was_not_made_saved_no_cells(how, tmp_path):
+    async with Stage(store=str(tmp_path)) as stage:
+        await run_cells(stage, 2)
+        saving = asyncio.create_task(stage.session.checkpoint())
+        message = await stage.worker.receive(CheckpointMessage)
+        if how == "not whole":
+            chunk = CheckpointChunkMessage(execution_id=message.execution_id)
+            stage.worker.channel.send(chunk, payload=b"no checkpoint")
+            stage.worker.send(CheckpointedMessage(execution_id=message.execution_id, duration_s=0.0))
+        elif how == "cannot be stored":
+            folder = tmp_path / "session"
+            for path in folder.iterdir():
+                path.unlink()
+            save_nothing(stage.worker, message)
+        elif how == "worker gone":
+            stage.worker.exit(3)
+        if how == "caller cancelled":
+            await cancelled(saving)
+            save_nothing(stage.worker, message)
+            await turns()
+        else:
+            with pytest.raises(CheckpointError):
+                await saving
+        assert cells_since(stage) == 2
+        stage.worker.exit(0)
+
+
+@virtual_time
+async def test_a_caller_that_gives_up_cancels_the_checkpoint_and_the_next_cell_runs():
+    async with Stage() as stage:
+        saving = asyncio.create_task(stage.session.checkpoint())
+        message = await stage.worker.receive(CheckpointMessage)
+        waiting = stage.run("1")
+        await cancelled(saving)
+        await stage.worker.until(lambda: stage.worker.cancels)
+        assert stage.worker.cancels[0].number == message.number
+        save_nothing(stage.worker, message)
+        (await stage.worker.next_cell()).succeed(1)
+        assert (await waiting).value == 1
+
+
+@virtual_time
+async def test_automatic_checkpoints_come_before_what_waits():
+    order = []
+    async with Stage(checkpoint_every_cells=1) as stage:
+        first, cell = await stage.begin("first")
+        second = stage.run("second")
+        await turns()
+        cell.succeed()
+        for _ in range(2):
+            message = await stage.worker.receive()
+            while not hasattr(message, "execution_id"):
+                message = await stage.worker.receive()
+            order.append(type(message).__name__)
+            if isinstance(message, CheckpointMessage):
+                save_nothing(stage.worker, message)
+        assert order == ["CheckpointMessage", "ExecuteMessage"]
+        stage.worker.exit(0)
+        await asyncio.gather(first, second)
+
+
+@virtual_time
+async def test_a_new_worker_gets_the_last_checkpoint_and_the_report_tells():
+    async with Stage(each_cell(lambda _: None), auto_restart=True) as stage:
+        await stage.session.run("")
+        await stage.session.checkpoint()
+        await stage.session.run("")
+        stage.worker.exit(3)
+        await turns()
+        await stage.session.run("")
+        recovery = stage.session.recovery
+        assert (recovery.cells_since, recovery.error) == (1, None)
+        assert recovery.reason.endswith("exited with status 3")
+
+
+@virtual_time
+async def test_a_recovery_that_fails_is_told_and_the_session_goes_on():
+    async def script(worker):
+        if worker.ordinal == 1:
+            await each_cell(lambda _: None)(worker)
+        worker.say_ready()
+        message = await worker.receive()
+        while not hasattr(message, "path"):
+            message = await worker.receive()
+        worker.exit(4)
+
+    async with Stage(script) as stage:
+        await stage.session.checkpoint()
+        await stage.session.restart()
+        assert "exited with status 4" in stage.session.recovery.error
+        assert stage.session.state == "broken"

@@ -21,7 +21,7 @@ import psycopg
 
 import stateroom
 from stateroom.errors import CheckpointError, ConfigError, DurableError, InputRefused, StoreError
-from stateroom.integration import durable_worker
+from stateroom.integration import patience
 from stateroom.integration.durable_client import DurableClient
 from stateroom.integration.durable_worker import DurableWorker
 from stateroom.integration.inputs import answer_input, open_inputs
@@ -286,14 +286,14 @@ class RefusingStore(PostgresCellStore):
 
 
 async def test_a_cell_that_can_never_be_stored_fails_in_the_end(client, resonate_dsn, tmp_path, monkeypatch):
-    monkeypatch.setattr(durable_worker, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(patience, "RETRY_PAUSE_S", 0)
     async with DurableWorker(resonate_dsn, GROUP, store=RefusingStore(resonate_dsn), env={}):
         result = await client.execute("s", note(tmp_path, "ran"))
     assert (result.error.type, "cannot be stored: too large" in result.error.message) == (
         "DurableError",
         True,
     )
-    assert (tmp_path / "trace").read_text() == "ran\n" * durable_worker.MAX_ATTEMPTS
+    assert (tmp_path / "trace").read_text() == "ran\n"
 
 
 async def test_a_worker_that_is_full_leaves_the_rest_to_others(client, resonate_dsn):

@@ -292,7 +292,51 @@ async def test_what_a_step_raises_is_not_recorded(durable, new_id):
     assert (await durable.cells.execute(new_id(), code))["value"] == 2
 
 
-@pytest.mark.parametrize("name", ["a:b", "ü/ %41", "x" * 200])
+async def test_steps_that_are_not_recorded_leave_nothing_pending(durable, new_id):
+    code = (
+        "import stateroom\nfor f in (object, lambda: 1/0):\n"
+        "    try: await stateroom.step('f', f)\n    except Exception: pass"
+    )
+    assert (await durable.cells.execute(new_id(), code))["ok"]
+    assert (durable.bridge.pending, durable.bridge.info()["withdrawn"]) == (0, 2)
+
+
+NESTED = """
+import os, stateroom
+async def outer(n):
+    return [n, await stateroom.step('log', lambda: f'inner {{n}}'), await stateroom.step('log', lambda: 'last')]
+found = [await stateroom.step('outer', outer, n) for n in (1, 2)]
+found.append(await stateroom.step('log', lambda: 'mine'))
+if not os.path.exists({died!r}):
+    open({died!r}, 'w').close()
+    os._exit(9)
+found
+"""
+
+
+async def test_steps_within_steps_are_told_from_those_outside(stored, tmp_path):
+    """When the outer one is not repeated, the inner ones are not come to."""
+    outcome = await stored.cells.execute("e-1", NESTED.format(died=str(tmp_path / "died")))
+    assert outcome["value"] == [[1, "inner 1", "last"], [2, "inner 2", "last"], "mine"]
+
+
+async def test_steps_at_once_are_told_apart_by_the_order_in_which_they_begin(stored, tmp_path):
+    code = (
+        "import asyncio, os, stateroom\nbegun = []\nlast_first = [asyncio.Event() for _ in range(4)]\n"
+        "last_first[3].set()\n"
+        "async def f(n):\n    begun.append(n)\n    await last_first[n].wait()\n"
+        "    last_first[n - 1].set()\n    return n\n"
+        "async with asyncio.TaskGroup() as group:\n"
+        "    tasks = [group.create_task(stateroom.step('f', f, n)) for n in range(4)]\n"
+        f"died = {str(tmp_path / 'died')!r}\n"
+        "if not os.path.exists(died):\n    open(died, 'w').close()\n    os._exit(9)\n"
+        "[task.result() for task in tasks], begun"
+    )
+    result = outcome_to_result(await stored.cells.execute("e-1", code))
+    assert result.value == ([0, 1, 2, 3], [])
+
+
+@pytest.mark.parametrize("name", ["a:b", "ü/ %41", "x" * 200, "ü" * 5000])
 async def test_a_step_may_have_any_name(durable, new_id, name):
     code = f"import stateroom\nawait stateroom.step({name!r}, lambda: 1)"
     assert (await durable.cells.execute(new_id(), code))["value"] == 1

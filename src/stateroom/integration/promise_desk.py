@@ -16,9 +16,9 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from ..errors import ConfigError, DurableError, StoreError
+from ..errors import DurableError, StoreError
 from ..session.helpers import Helpers
-from .request import Request, shutdown_error, timeout_error
+from .request import Request, check_id, check_timeout, ended_error, shutdown_error, timeout_error
 from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
@@ -39,6 +39,8 @@ class DeskCounters(msgspec.Struct, kw_only=True):
     rejected: int = 0
     timed_out: int = 0
     shut_down: int = 0
+    withdrawn: int = 0
+    """Rejected since the execution that asked had ended."""
     late: int = 0
     """Answers to what nobody waited for any more; they changed nothing."""
     duplicate: int = 0
@@ -108,7 +110,8 @@ class PromiseDesk:
         then it is not waited for. Raises :class:`DurableError` when closed, :class:`StoreError`.
         """
         self._check_open()
-        _check_id(request.execution_id)
+        check_id("execution_id", request.execution_id)
+        check_timeout(request.timeout_s)
         with _told(request):
             record = await self.resonate.promises.create(
                 request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
@@ -157,19 +160,17 @@ class PromiseDesk:
         """An answer came to what nobody waits for any more."""
         self.counters.late += 1
 
-    async def cancel_all(self, error: dict[str, Any] | None = None) -> int:
-        """Reject all that is pending, as shut down unless ``error`` says otherwise; how many that were.
+    async def cancel_all(self) -> int:
+        """Reject all that is pending as shut down; how many that were."""
+        rejected = await self._reject_all(self.pending, shutdown_error)
+        self.counters.shut_down += rejected
+        return rejected
 
-        What the store refuses to settle is logged, and stays pending.
-        """
-        before = self.counters.shut_down
-        for request in self.pending:
-            try:
-                if await self.reject(request, error or shutdown_error(request)):
-                    self.counters.shut_down += 1
-            except Exception:
-                log.exception("promise_not_rejected", promise_id=request.promise_id)
-        return self.counters.shut_down - before
+    async def withdraw(self, execution_id: str) -> None:
+        """Reject the inputs and steps that an execution which has ended still asked for."""
+        asked = [each for each in self.pending if each.execution_id == execution_id]
+        inner = [each for each in asked if each.capability != "execute"]
+        self.counters.withdrawn += await self._reject_all(inner, ended_error)
 
     async def close(self, *, reject: bool) -> None:
         """Wait for nothing any more. With ``reject`` what is pending is rejected, else it stays pending."""
@@ -204,6 +205,18 @@ class PromiseDesk:
             entry.timer = asyncio.get_running_loop().call_later(
                 max(0.0, left_s), lambda: self._helpers.run(self._time_out(request))
             )
+
+    async def _reject_all(
+        self, requests: list[Request], error_for: Callable[[Request], dict[str, Any]]
+    ) -> int:
+        """How many were; what the store refuses to settle is logged, and stays pending."""
+        rejected = 0
+        for request in requests:
+            try:
+                rejected += await self.reject(request, error_for(request))
+            except Exception:
+                log.exception("promise_not_rejected", promise_id=request.promise_id)
+        return rejected
 
     async def _settle(self, request: Request, state: Literal["resolved", "rejected"], data: Any) -> bool:
         entry = self._pending.get(request.promise_id)
@@ -258,12 +271,4 @@ def _told(request: Request) -> Iterator[None]:
 def _backstop_ms(timeout_s: float | None) -> int:
     if timeout_s is None:
         return FAR_FUTURE_MS
-    if not 0 <= timeout_s < 1e9:
-        raise ConfigError(f"timeout_s={timeout_s}: give seconds, 0 or more, or None for no limit")
     return int((time.time() + timeout_s + BACKSTOP_S) * 1000)
-
-
-def _check_id(execution_id: str) -> None:
-    usable = type(execution_id) is str and execution_id != "" and execution_id.isprintable()
-    if not usable or ":" in execution_id:
-        raise ConfigError(f"execution_id={execution_id!r}: give printable text without a colon")

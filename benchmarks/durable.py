@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import stateroom
-from stateroom.integration.resonate_init import DurableRuntime, initialize_resonate_local
+from stateroom.integration.resonate_init import initialize_resonate_local
+from stateroom.integration.runtime import DurableRuntime
 from stateroom.integration.sqlite_store import SqliteCellStore, SqliteConnection
 
 CODE = "1+1"

@@ -13,7 +13,7 @@ pytest.importorskip("resonate", reason="durable executions need resonate-sdk, wh
 from resonate.error import ServerError
 
 import stateroom
-from stateroom.errors import DurableError, DurableRejected, InputRefused, StoreError
+from stateroom.errors import ConfigError, DurableError, DurableRejected, InputRefused, StoreError
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.outcome import outcome_to_result
 from stateroom.integration.resonate_init import initialize_resonate_local
@@ -83,6 +83,18 @@ async def test_through_resonate_the_same_id_runs_once_too(durable, new_id, tmp_p
     outcomes = [await durable.run(execution_id, code) for _ in range(2)]
     assert [outcome["value"] for outcome in outcomes] == [42, 42]
     assert runs(tmp_path / "runs") == 1
+
+
+@pytest.mark.parametrize(("execution_id", "code"), [("a:b", "1"), ("", "1"), ("e", 3), ("e", "'\ud800'")])
+async def test_through_resonate_what_cannot_be_a_cell_is_refused(durable, execution_id, code):
+    with pytest.raises(ConfigError):
+        await durable.run(execution_id, code)
+
+
+async def test_a_runtime_has_one_place_for_its_promises(session, tap, tmp_path):
+    with pytest.raises(ConfigError, match="not both"):
+        await initialize_resonate_local(session, path=tmp_path / "state.db", connection=tap, env={})
+    assert not (tmp_path / "state.db").exists()
 
 
 async def test_through_resonate_a_time_limit_is_an_outcome(durable, new_id):

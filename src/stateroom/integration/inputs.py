@@ -58,7 +58,7 @@ def answer_input(store: str | os.PathLike[str], input_id: str, text: str | None)
     if _INPUT_ID.fullmatch(input_id) is None:
         raise InputRefused(f"{input_id!r} is not the id of a question: it looks like NAME:input:NUMBER")
     if _is_database(store):
-        from . import postgres_answers
+        from .postgres import answers as postgres_answers
 
         postgres_answers.answer_promise(str(store), input_id, answer_to_data(text))
     else:
@@ -68,7 +68,7 @@ def answer_input(store: str | os.PathLike[str], input_id: str, text: str | None)
 def _pending_promises(store: str | os.PathLike[str]) -> list[PendingPromise]:
     if not _is_database(store):
         return sqlite_answers.pending_promises(store)
-    from . import postgres_answers
+    from .postgres import answers as postgres_answers
 
     return postgres_answers.pending_promises(str(store))
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from ..errors import DurableError, StoreError
+from ..errors import DurableError
 from ..session.helpers import Helpers
 from .request import Request, check_id, check_timeout, ended_error, shutdown_error, timeout_error
-from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
+from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, Value, told, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
 
@@ -112,7 +111,7 @@ class PromiseDesk:
         self._check_open()
         check_id("execution_id", request.execution_id)
         check_timeout(request.timeout_s)
-        with _told(request):
+        with told(request.promise_id):
             record = await self.resonate.promises.create(
                 request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
             )
@@ -135,7 +134,7 @@ class PromiseDesk:
         """
         entry = self._pending.get(request.promise_id)
         if entry is None:
-            with _told(request):
+            with told(request.promise_id):
                 return await self.resonate.promises.get(request.promise_id)
         if watch:
             self._helpers.run(self._watch(entry))
@@ -228,7 +227,7 @@ class PromiseDesk:
         promises = self.resonate.promises
         try:
             settle = promises.resolve if state == "resolved" else promises.reject
-            with _told(request):
+            with told(request.promise_id):
                 record = await settle(request.promise_id, Value(data=data))
         except BaseException:
             if entry is not None:
@@ -257,15 +256,6 @@ class PromiseDesk:
     def _check_open(self) -> None:
         if self.closed:
             raise DurableError("the bridge is closed; make another one")
-
-
-@contextmanager
-def _told(request: Request) -> Iterator[None]:
-    """A promise that the store does not take, or give, stays as it is: that is nobody's outcome."""
-    try:
-        yield
-    except (ResonateError, OSError) as error:
-        raise StoreError(f"{request.promise_id}: the store of promises cannot be used: {error}") from error
 
 
 def _backstop_ms(timeout_s: float | None) -> int:

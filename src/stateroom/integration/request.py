@@ -14,6 +14,7 @@ from .sdk import PromiseRecord
 __all__ = [
     "Capability",
     "Request",
+    "check_cell",
     "check_id",
     "check_timeout",
     "ended_error",
@@ -71,6 +72,15 @@ def check_timeout(timeout_s: Any) -> None:
         raise ConfigError(f"timeout_s={timeout_s!r}: give seconds, 0 or more, or None for no limit")
 
 
+def check_cell(*, session: Any, execution_id: Any, code: Any, timeout_s: Any) -> None:
+    """Raise :class:`ConfigError` for what cannot be submitted as a cell, to whichever store."""
+    check_id("session", session)
+    check_id("execution_id", execution_id)
+    check_timeout(timeout_s)
+    if type(code) is not str or not _is_encodable(code):
+        raise ConfigError(f"code={code!r:.100}: give text that can be encoded")
+
+
 def timeout_error(request: Request) -> dict[str, Any]:
     """What a promise that ran out of time is rejected with."""
     return {
@@ -98,7 +108,15 @@ def reason_of(request: Request, record: PromiseRecord) -> DurableRejected:
         text = f"was not settled within {data['timeout']} s"
     else:
         text = f"was {record.state}: {data.get('message') or data}"
-    return DurableRejected(f"{request.promise_id} {text}", data)
+    return DurableRejected(f"{record.id} {text}", data)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _given_up(request: Request, error: str, message: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from resonate_base import ConnectorError
 from ..errors import StoreError
 from .pending import PendingPromise
 from .sqlite.answers import answer_promise, pending_promises
-from .sqlite.cells import SqliteCellStore
+from .sqlite.cell_store import SqliteCellStore
 from .sqlite.file import connect, create_if_missing, own
 from .sqlite.server import StoreServer
 

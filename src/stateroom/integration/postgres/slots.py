@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .postgres import DEQUEUE_EXECUTE_SQL, PostgresConnection, execute_message
+from .driver import DEQUEUE_EXECUTE_SQL, PostgresConnection, execute_message
 
 __all__ = ["Slots", "WorkSource"]
 

@@ -309,6 +309,25 @@ async def test_a_worker_that_lost_its_lease_stops_the_cell_and_it_is_run_again(
     assert result.value == [1, 2]
 
 
+async def test_a_database_that_cuts_all_connections_delays_and_loses_nothing(
+    client, worker, resonate_dsn, tmp_path
+):
+    await client.execute("s", "values = []")
+    for number in range(2):
+        (tmp_path / "hang").touch()
+        code = hang_while(tmp_path, "hang") + f"values.append({number})\nvalues"
+        submitted = await client.submit("s", code)
+        await appears(tmp_path / "running")
+        with psycopg.connect(resonate_dsn, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid != pg_backend_pid()"
+            )
+        (tmp_path / "hang").unlink()
+        assert (await client.result(submitted)).value == list(range(number + 1))
+        (tmp_path / "running").unlink()
+
+
 async def test_idle_sessions_make_room_and_come_back_with_their_state(client, resonate_dsn):
     async with DurableWorker(resonate_dsn, GROUP, max_sessions=2, env={}) as worker:
         for number in range(5):

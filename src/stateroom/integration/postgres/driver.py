@@ -9,7 +9,7 @@ try:
     import psycopg
     import psycopg.conninfo
     from resonate_pg import PostgresConnection
-    from resonate_pg.connection import DEQUEUE_EXECUTE_SQL
+    from resonate_pg.connection import DEQUEUE_EXECUTE_SQL, PROCESS_TIMEOUTS_SQL
     from resonate_pg.wire import execute_message
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -19,7 +19,15 @@ except ModuleNotFoundError as error:
 
 from ...errors import ConfigError
 
-__all__ = ["DEQUEUE_EXECUTE_SQL", "PostgresConnection", "check_dsn", "describe", "execute_message", "psycopg"]
+__all__ = [
+    "DEQUEUE_EXECUTE_SQL",
+    "PROCESS_TIMEOUTS_SQL",
+    "PostgresConnection",
+    "check_dsn",
+    "describe",
+    "execute_message",
+    "psycopg",
+]
 
 
 def check_dsn(dsn: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from contextlib import closing
 
 import pytest
 
@@ -17,6 +19,7 @@ from stateroom.errors import ConfigError, DurableError, DurableRejected, InputRe
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.outcome import outcome_to_result
 from stateroom.integration.resonate_init import initialize_resonate_local
+from stateroom.integration.sqlite_store import SqliteConnection
 
 
 def counting(path, rest=""):
@@ -228,6 +231,22 @@ async def test_inputs_are_answered_from_outside_and_remembered(tmp_path):
     assert outcome_to_result(await runtime.cells.execute("e-1", code)).value == ("one", "two")
     assert open_inputs(path) == []
     await died(session, runtime)
+
+
+@pytest.mark.parametrize("through", ["resonate", "cells"])
+async def test_a_question_is_answered_a_month_later(session, tmp_path, through):
+    days = [0]
+    path = tmp_path / "state.db"
+    with closing(
+        SqliteConnection(path, clock=lambda: (days[0] * 86_400 + int(time.time())) * 1000)
+    ) as connection:
+        async with await initialize_resonate_local(session, connection=connection, env={}) as runtime:
+            run = runtime.run if through == "resonate" else runtime.cells.execute
+            running = asyncio.create_task(run("e-1", "input('? ')"))
+            await pending_input(runtime, "e-1:input:1")
+            days[0] = 31
+            answer_input(path, "e-1:input:1", "yes")
+            assert (await running)["value"] == "yes"
 
 
 @pytest.mark.parametrize("input_id", ["e-1", "exec:e-1", "e-1:step:f:1", "e-1:input:", ""])

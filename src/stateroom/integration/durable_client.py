@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Self
 
 from ..errors import DurableError
@@ -14,11 +13,9 @@ from .postgres.connection import PostgresResonate
 from .request import check_cell, check_id, execution_request
 from .resonate_bridge import outcome_of
 from .resonate_functions import FUNCTION_NAME
-from .sdk import told, wait_settled
+from .sdk import NO_TIMEOUT, told, wait_settled
 
 __all__ = ["DurableClient"]
-
-NO_TIMEOUT = timedelta(days=3650)
 
 
 class DurableClient:

@@ -13,7 +13,7 @@ from ..errors import ConfigError, DurableError, DurableRejected, SessionError
 from ..session.execution import ExecutionResult, error_info
 from .outcome import outcome_to_data
 from .request import check_cell
-from .sdk import Context, Never, PlatformError, Resonate, ResonateError, StoppedError
+from .sdk import NO_TIMEOUT, Context, Never, PlatformError, Resonate, ResonateError, StoppedError
 
 __all__ = ["FUNCTION_NAME", "DurableHost", "durable_execute", "register"]
 
@@ -42,7 +42,7 @@ async def durable_execute(ctx: Context, request: Any) -> Any:
     execution goes on in the next one.
     """
     defaults = {"execution_id": ctx.info.id, "session": "default", "timeout_s": None}
-    return await ctx.run(_execute, {**defaults, **request})
+    return await ctx.options(timeout=NO_TIMEOUT).run(_execute, {**defaults, **request})
 
 
 def register(resonate: Resonate, host: DurableHost) -> None:

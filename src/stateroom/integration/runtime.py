@@ -15,7 +15,7 @@ from .request import check_cell, execution_request
 from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .resonate_functions import FUNCTION_NAME, DurableHost
 from .retries import Retries
-from .sdk import Never, PromiseRecord, Resonate, told, wait_settled
+from .sdk import NO_TIMEOUT, Never, PromiseRecord, Resonate, told, wait_settled
 
 __all__ = ["DEFAULT_TTL_S", "DurableRuntime", "host_of", "make_resonate"]
 
@@ -80,7 +80,7 @@ class DurableRuntime:
 
     async def _run(self, execution_id: str, request: dict[str, Any]) -> PromiseRecord:
         with told(execution_id):
-            await self.resonate.run(execution_id, FUNCTION_NAME, request).id()
+            await self.resonate.options(timeout=NO_TIMEOUT).run(execution_id, FUNCTION_NAME, request).id()
             return await wait_settled(self.resonate, execution_id)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from ..errors import DurableError, StoreError
 
@@ -29,6 +30,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "EXTERNAL",
     "FAR_FUTURE_MS",
+    "NO_TIMEOUT",
     "Context",
     "LocalConnection",
     "Never",
@@ -46,6 +48,8 @@ __all__ = [
 EXTERNAL: dict[str, str] = {"resonate:external": "true"}
 """The tag of a promise that is settled from outside of any durable function."""
 NOT_FOUND = 404
+NO_TIMEOUT = timedelta(days=36_500)
+"""For what the SDK would give up after a day: a function whose cell waits for a person, say."""
 FAR_FUTURE_MS = 253_402_300_799_000
 """The end of the year 9999: a promise without a time limit."""
 

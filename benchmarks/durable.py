@@ -1,7 +1,8 @@
 """What durability adds to ``session.run("1+1")``: the promise alone, and with the state after each cell.
 
-``python benchmarks/durable.py [--count N]``. Postgres is measured when ``STATEROOM_BENCH_DSN`` names a
-database that has Resonate's schema.
+``python benchmarks/durable.py [--count N]``. Postgres is measured in the database that
+``STATEROOM_BENCH_DSN`` names, which has Resonate's schema; or on a server of its own, whose commits wait
+for the disk, if ``STATEROOM_RESONATE_SQL`` names the file of that schema.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 import time
 import uuid
@@ -19,8 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import stateroom
-from stateroom.integration.resonate_init import DurableRuntime, initialize_resonate_local
+from stateroom.integration.resonate_init import initialize_resonate_local, initialize_resonate_postgres
+from stateroom.integration.runtime import DurableRuntime
 from stateroom.integration.sqlite_store import SqliteCellStore, SqliteConnection
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "integration"))
+
+from postgres_server import database, running_server
 
 CODE = "1+1"
 Run = Callable[[], Awaitable[object]]
@@ -49,12 +56,39 @@ async def open_sqlite(stack: AsyncExitStack, folder: str, name: str, **how: Any)
     return made
 
 
-async def open_postgres(stack: AsyncExitStack, dsn: str) -> DurableRuntime:
-    """A runtime over a database."""
+def find_database(stack: AsyncExitStack) -> str | None:
+    """The DSN of a database to measure in, or None, having said why."""
+    dsn, schema = os.environ.get("STATEROOM_BENCH_DSN"), os.environ.get("STATEROOM_RESONATE_SQL")
+    if dsn is not None:
+        return dsn
+    if schema is None:
+        print("neither STATEROOM_BENCH_DSN nor STATEROOM_RESONATE_SQL is set: measured without Postgres")
+        return None
+    import psycopg
+
+    dsn = stack.enter_context(database(stack.enter_context(running_server(fsync=True))))
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute(Path(schema).read_text())
+    return dsn
+
+
+async def prepare_postgres(stack: AsyncExitStack, dsn: str) -> dict[str, Run]:
+    """The promise alone, with the state, and all the way from a client to a worker and back."""
     from resonate_pg import PostgresConnection
 
-    _, made = await stack.enter_async_context(runtime(connection=PostgresConnection(dsn)))
-    return made
+    from stateroom.integration.durable_client import DurableClient
+    from stateroom.integration.durable_worker import DurableWorker
+
+    _, promises = await stack.enter_async_context(runtime(connection=PostgresConnection(dsn)))
+    session = await stack.enter_async_context(stateroom.Session())
+    states = await stack.enter_async_context(await initialize_resonate_postgres(dsn, "own", session, env={}))
+    await stack.enter_async_context(DurableWorker(dsn, "bench", env={}))
+    client = await stack.enter_async_context(DurableClient(dsn, "bench", env={}))
+    return {
+        "promise, Postgres": durably(promises),
+        "and state, Postgres": durably(states),
+        "client and worker": lambda: client.execute("bench", CODE),
+    }
 
 
 async def timed(run: Run, count: int) -> list[float]:
@@ -82,12 +116,8 @@ async def prepare(stack: AsyncExitStack, folder: str) -> dict[str, Run]:
         "promise, SQLite": durably(sqlite),
         "and state, SQLite": durably(states),
     }
-    dsn = os.environ.get("STATEROOM_BENCH_DSN")
-    if dsn:
-        runs["promise, Postgres"] = durably(await open_postgres(stack, dsn))
-    else:
-        print("STATEROOM_BENCH_DSN is not set: measured without Postgres")
-    return runs
+    dsn = find_database(stack)
+    return runs if dsn is None else {**runs, **await prepare_postgres(stack, dsn)}
 
 
 async def main() -> None:

@@ -18,13 +18,13 @@ CONSTRUCTORS = [
     "stateroom.AsyncExecutor",
     "stateroom.NamespaceManager",
     "stateroom.integration.resonate_init.initialize_resonate_local",
-    "stateroom.integration.resonate_postgres.initialize_resonate_postgres",
+    "stateroom.integration.resonate_init.initialize_resonate_postgres",
     "stateroom.integration.durable_worker.DurableWorker",
     "stateroom.integration.durable_client.DurableClient",
     "stateroom.integration.sqlite_store.SqliteConnection",
-    "stateroom.integration.sqlite.cells.SqliteCellStore",
-    "stateroom.integration.directory_cells.DirectoryCellStore",
-    "stateroom.integration.postgres_cells.PostgresCellStore",
+    "stateroom.integration.sqlite.cell_store.SqliteCellStore",
+    "stateroom.integration.directory_store.DirectoryCellStore",
+    "stateroom.integration.postgres.cell_store.PostgresCellStore",
 ]
 """All that is built with parameters rather than settings."""
 UNSHOWN = {"settings", "clock"}

@@ -13,7 +13,8 @@ try:
     from tap import Tap
 
     from stateroom.integration.resonate_bridge import ResonateProtocolBridge
-    from stateroom.integration.resonate_init import initialize_resonate_local, make_resonate
+    from stateroom.integration.resonate_init import initialize_resonate_local
+    from stateroom.integration.runtime import make_resonate
 except ImportError:  # the tests that need these say so and are skipped
     pass
 

@@ -14,7 +14,7 @@ from resonate.types import Value
 import stateroom
 from stateroom.errors import ConfigError, DurableError, DurableRejected
 from stateroom.integration.resonate_bridge import ResonateProtocolBridge
-from stateroom.integration.resonate_init import make_resonate
+from stateroom.integration.runtime import make_resonate
 
 ASK = "name = input('who? ')\nname"
 

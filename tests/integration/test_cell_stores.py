@@ -16,7 +16,7 @@ pytest.importorskip("resonate", reason="durable executions need resonate-sdk, wh
 
 from stateroom.errors import CheckpointError, ConfigError, StoreError
 from stateroom.integration.cell_store import CHUNK_BYTES, StaleSave, in_chunks
-from stateroom.integration.directory_cells import DirectoryCellStore
+from stateroom.integration.directory_store import DirectoryCellStore
 from stateroom.integration.sqlite_store import SqliteCellStore, SqliteConnection
 
 CHILD = Path(__file__).with_name("cells_child.py")
@@ -39,7 +39,7 @@ def open_store(where: str, **how):
         return DirectoryCellStore(place, **how)
     if kind == "sqlite":
         return SqliteCellStore(place, **how)
-    from stateroom.integration.postgres_cells import PostgresCellStore
+    from stateroom.integration.postgres.cell_store import PostgresCellStore
 
     return PostgresCellStore(place, **how)
 

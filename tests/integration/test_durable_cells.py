@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from contextlib import closing
 
 import pytest
 
@@ -13,10 +15,11 @@ pytest.importorskip("resonate", reason="durable executions need resonate-sdk, wh
 from resonate.error import ServerError
 
 import stateroom
-from stateroom.errors import DurableError, DurableRejected, InputRefused, StoreError
+from stateroom.errors import ConfigError, DurableError, DurableRejected, InputRefused, StoreError
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.outcome import outcome_to_result
 from stateroom.integration.resonate_init import initialize_resonate_local
+from stateroom.integration.sqlite_store import SqliteConnection
 
 
 def counting(path, rest=""):
@@ -83,6 +86,18 @@ async def test_through_resonate_the_same_id_runs_once_too(durable, new_id, tmp_p
     outcomes = [await durable.run(execution_id, code) for _ in range(2)]
     assert [outcome["value"] for outcome in outcomes] == [42, 42]
     assert runs(tmp_path / "runs") == 1
+
+
+@pytest.mark.parametrize(("execution_id", "code"), [("a:b", "1"), ("", "1"), ("e", 3), ("e", "'\ud800'")])
+async def test_through_resonate_what_cannot_be_a_cell_is_refused(durable, execution_id, code):
+    with pytest.raises(ConfigError):
+        await durable.run(execution_id, code)
+
+
+async def test_a_runtime_has_one_place_for_its_promises(session, tap, tmp_path):
+    with pytest.raises(ConfigError, match="not both"):
+        await initialize_resonate_local(session, path=tmp_path / "state.db", connection=tap, env={})
+    assert not (tmp_path / "state.db").exists()
 
 
 async def test_through_resonate_a_time_limit_is_an_outcome(durable, new_id):
@@ -218,6 +233,22 @@ async def test_inputs_are_answered_from_outside_and_remembered(tmp_path):
     await died(session, runtime)
 
 
+@pytest.mark.parametrize("through", ["resonate", "cells"])
+async def test_a_question_is_answered_a_month_later(session, tmp_path, through):
+    days = [0]
+    path = tmp_path / "state.db"
+    with closing(
+        SqliteConnection(path, clock=lambda: (days[0] * 86_400 + int(time.time())) * 1000)
+    ) as connection:
+        async with await initialize_resonate_local(session, connection=connection, env={}) as runtime:
+            run = runtime.run if through == "resonate" else runtime.cells.execute
+            running = asyncio.create_task(run("e-1", "input('? ')"))
+            await pending_input(runtime, "e-1:input:1")
+            days[0] = 31
+            answer_input(path, "e-1:input:1", "yes")
+            assert (await running)["value"] == "yes"
+
+
 @pytest.mark.parametrize("input_id", ["e-1", "exec:e-1", "e-1:step:f:1", "e-1:input:", ""])
 async def test_only_questions_are_answered(stored, tmp_path, input_id):
     with pytest.raises(InputRefused, match="looks like"):
@@ -292,7 +323,51 @@ async def test_what_a_step_raises_is_not_recorded(durable, new_id):
     assert (await durable.cells.execute(new_id(), code))["value"] == 2
 
 
-@pytest.mark.parametrize("name", ["a:b", "ü/ %41", "x" * 200])
+async def test_steps_that_are_not_recorded_leave_nothing_pending(durable, new_id):
+    code = (
+        "import stateroom\nfor f in (object, lambda: 1/0):\n"
+        "    try: await stateroom.step('f', f)\n    except Exception: pass"
+    )
+    assert (await durable.cells.execute(new_id(), code))["ok"]
+    assert (durable.bridge.pending, durable.bridge.info()["withdrawn"]) == (0, 2)
+
+
+NESTED = """
+import os, stateroom
+async def outer(n):
+    return [n, await stateroom.step('log', lambda: f'inner {{n}}'), await stateroom.step('log', lambda: 'last')]
+found = [await stateroom.step('outer', outer, n) for n in (1, 2)]
+found.append(await stateroom.step('log', lambda: 'mine'))
+if not os.path.exists({died!r}):
+    open({died!r}, 'w').close()
+    os._exit(9)
+found
+"""
+
+
+async def test_steps_within_steps_are_told_from_those_outside(stored, tmp_path):
+    """When the outer one is not repeated, the inner ones are not come to."""
+    outcome = await stored.cells.execute("e-1", NESTED.format(died=str(tmp_path / "died")))
+    assert outcome["value"] == [[1, "inner 1", "last"], [2, "inner 2", "last"], "mine"]
+
+
+async def test_steps_at_once_are_told_apart_by_the_order_in_which_they_begin(stored, tmp_path):
+    code = (
+        "import asyncio, os, stateroom\nbegun = []\nlast_first = [asyncio.Event() for _ in range(4)]\n"
+        "last_first[3].set()\n"
+        "async def f(n):\n    begun.append(n)\n    await last_first[n].wait()\n"
+        "    last_first[n - 1].set()\n    return n\n"
+        "async with asyncio.TaskGroup() as group:\n"
+        "    tasks = [group.create_task(stateroom.step('f', f, n)) for n in range(4)]\n"
+        f"died = {str(tmp_path / 'died')!r}\n"
+        "if not os.path.exists(died):\n    open(died, 'w').close()\n    os._exit(9)\n"
+        "[task.result() for task in tasks], begun"
+    )
+    result = outcome_to_result(await stored.cells.execute("e-1", code))
+    assert result.value == ([0, 1, 2, 3], [])
+
+
+@pytest.mark.parametrize("name", ["a:b", "ü/ %41", "x" * 200, "ü" * 5000])
 async def test_a_step_may_have_any_name(durable, new_id, name):
     code = f"import stateroom\nawait stateroom.step({name!r}, lambda: 1)"
     assert (await durable.cells.execute(new_id(), code))["value"] == 1

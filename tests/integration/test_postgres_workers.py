@@ -7,6 +7,7 @@ import collections
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 from pathlib import Path
@@ -20,15 +21,24 @@ import psutil
 import psycopg
 
 import stateroom
-from stateroom.errors import CheckpointError, ConfigError, DurableError, InputRefused, StoreError
-from stateroom.integration import durable_worker
+from stateroom.errors import (
+    CheckpointError,
+    ConfigError,
+    DurableError,
+    DurableRejected,
+    InputRefused,
+    StoreError,
+)
+from stateroom.integration import retries
 from stateroom.integration.durable_client import DurableClient
 from stateroom.integration.durable_worker import DurableWorker
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.outcome import outcome_to_data
-from stateroom.integration.postgres_cells import PostgresCellStore
-from stateroom.integration.resonate_postgres import initialize_resonate_postgres
-from stateroom.integration.slots import Slots
+from stateroom.integration.postgres.cell_store import PostgresCellStore
+from stateroom.integration.postgres.slots import Slots
+from stateroom.integration.resonate_functions import FUNCTION_NAME
+from stateroom.integration.resonate_init import initialize_resonate_postgres
+from stateroom.integration.sdk import Value
 from stateroom.session.execution import ExecutionResult
 
 GROUP = "cabin"
@@ -132,6 +142,43 @@ async def test_the_same_id_again_returns_the_result_and_runs_nothing(client, wor
     for session, other in (("s", "41 + 2"), ("t", code)):
         with pytest.raises(DurableError, match="'once' belongs to another cell"):
             await client.execute(session, other, execution_id="once")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ({"execution_id": "a:b"}, "execution_id='a:b': give printable text"),
+        ({"execution_id": ""}, "execution_id=''"),
+        ({"execution_id": "x" * 301}, "at most 300 characters"),
+        ({"session": "s\0"}, "session='s"),
+        ({"session": ""}, "session=''"),
+        ({"code": "'\ud800'"}, "give text that can be encoded"),
+        ({"code": None}, "code=None"),
+        ({"timeout_s": float("nan")}, "timeout_s=nan: give seconds"),
+        ({"timeout_s": -1}, "timeout_s=-1"),
+    ],
+)
+async def test_what_cannot_be_a_cell_is_not_submitted(client, what, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        await client.submit(**{"session": "s", "code": "1", **what})
+
+
+async def test_what_others_submit_that_is_no_cell_is_told_as_its_outcome(client, worker):
+    workers = client._resonate.options(target=GROUP)
+    for number, request in enumerate([{"code": 3}, {"session": "s\0", "code": "1"}, {"timeout_s": "x"}]):
+        await workers.rpc(f"e{number}", FUNCTION_NAME, request).id()
+        assert (await client.result(f"e{number}")).error.type == "ConfigError"
+
+
+async def test_results_that_nobody_can_have(client):
+    with pytest.raises(DurableError, match="no promise 'never-submitted'"):
+        await client.result("never-submitted")
+    with pytest.raises(ConfigError, match="execution_id"):
+        await client.result("a:b")
+    submitted = await client.submit("s", "1")
+    await client._resonate.promises.reject(submitted, Value(data={"message": "not today"}))
+    with pytest.raises(DurableRejected, match="not today"):
+        await client.result(submitted)
 
 
 async def test_an_execution_that_was_stored_but_not_answered_is_answered_and_not_run(
@@ -262,6 +309,25 @@ async def test_a_worker_that_lost_its_lease_stops_the_cell_and_it_is_run_again(
     assert result.value == [1, 2]
 
 
+async def test_a_database_that_cuts_all_connections_delays_and_loses_nothing(
+    client, worker, resonate_dsn, tmp_path
+):
+    await client.execute("s", "values = []")
+    for number in range(2):
+        (tmp_path / "hang").touch()
+        code = hang_while(tmp_path, "hang") + f"values.append({number})\nvalues"
+        submitted = await client.submit("s", code)
+        await appears(tmp_path / "running")
+        with psycopg.connect(resonate_dsn, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid != pg_backend_pid()"
+            )
+        (tmp_path / "hang").unlink()
+        assert (await client.result(submitted)).value == list(range(number + 1))
+        (tmp_path / "running").unlink()
+
+
 async def test_idle_sessions_make_room_and_come_back_with_their_state(client, resonate_dsn):
     async with DurableWorker(resonate_dsn, GROUP, max_sessions=2, env={}) as worker:
         for number in range(5):
@@ -286,14 +352,14 @@ class RefusingStore(PostgresCellStore):
 
 
 async def test_a_cell_that_can_never_be_stored_fails_in_the_end(client, resonate_dsn, tmp_path, monkeypatch):
-    monkeypatch.setattr(durable_worker, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(retries, "RETRY_PAUSE_S", 0)
     async with DurableWorker(resonate_dsn, GROUP, store=RefusingStore(resonate_dsn), env={}):
         result = await client.execute("s", note(tmp_path, "ran"))
     assert (result.error.type, "cannot be stored: too large" in result.error.message) == (
         "DurableError",
         True,
     )
-    assert (tmp_path / "trace").read_text() == "ran\n" * durable_worker.MAX_ATTEMPTS
+    assert (tmp_path / "trace").read_text() == "ran\n"
 
 
 async def test_a_worker_that_is_full_leaves_the_rest_to_others(client, resonate_dsn):

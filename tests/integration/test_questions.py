@@ -8,8 +8,12 @@ import pytest
 
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 
+from resonate_wire import ask
+
+from stateroom.errors import DurableRejected, InputRefused
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.outcome import outcome_to_result
+from stateroom.integration.sqlite_store import SqliteConnection
 
 
 async def boom(_):
@@ -75,3 +79,30 @@ async def test_asking_for_an_execution_again_while_it_runs_changes_nothing(store
     await answer("b")
     assert (await running)["value"] == ["A", "B"]
     assert (await again)["value"] == ["A", "B"]
+
+
+async def test_the_question_of_an_execution_out_of_time_is_asked_no_more(stored, new_id, tmp_path):
+    path, execution_id = tmp_path / "state.db", new_id()
+    with pytest.raises(DurableRejected):
+        await stored.cells.execute(execution_id, "input('? ')", timeout_s=0.5)
+    assert open_inputs(path) == []
+    with pytest.raises(InputRefused, match="not waited for any more"):
+        answer_input(path, f"{execution_id}:input:1", "too late")
+    assert stored.bridge.pending == 0
+
+
+async def test_the_question_that_a_failed_asker_left_ends_with_its_execution(stored, new_id, tmp_path):
+    code = "try: input('? ')\nexcept EOFError: pass"
+    assert (await stored.cells.execute(new_id(), code, on_input=boom))["ok"]
+    assert open_inputs(tmp_path / "state.db") == []
+    assert (stored.bridge.pending, stored.bridge.info()["withdrawn"]) == (0, 1)
+
+
+async def test_the_question_of_an_execution_that_nobody_ended_in_time_is_not_listed(tmp_path):
+    """Its process died, and its time is up meanwhile."""
+    tags, far = {"resonate:external": "true"}, 1 << 60
+    async with SqliteConnection(tmp_path / "state.db", clock=lambda: 1_000) as connection:
+        for execution_id, timeout in (("late", 2_000), ("waits", far)):
+            await ask(connection, "promise.create", id=f"exec:{execution_id}", timeoutAt=timeout, tags=tags)
+            await ask(connection, "promise.create", id=f"{execution_id}:input:1", timeoutAt=far, tags=tags)
+    assert [question.execution_id for question in open_inputs(tmp_path / "state.db")] == ["waits"]

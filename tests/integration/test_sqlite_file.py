@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +113,52 @@ async def test_a_store_with_a_page_overwritten(full, page):
     with pytest.raises(StoreError, match="is damaged"):
         SqliteConnection(full)
     assert full.read_bytes() == bytes(content)
+
+
+@contextlib.contextmanager
+def unprivileged():
+    """To root nothing is read-only: be somebody else meanwhile."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A store that cannot be written, in a folder that can be, or cannot."""
+    place = Path(tempfile.mkdtemp(prefix="stateroom-read-only-"))  # others cannot look into tmp_path
+    SqliteConnection(place / "state.db").close()
+    for found in place.iterdir():
+        found.chmod(0o444)
+    yield place / "state.db"
+    place.chmod(0o700)
+    shutil.rmtree(place)
+
+
+def test_a_store_that_is_read_only_is_told_as_that(read_only):
+    read_only.parent.chmod(0o555)
+    with unprivileged():
+        with pytest.raises(StoreError, match=r"state\.db cannot be used: .*Permission denied"):
+            SqliteConnection(read_only)
+        for use in (pending_promises, lambda path: answer_promise(path, "p", 1)):
+            with pytest.raises(StoreError, match=r"state\.db cannot be used: .*read-?only"):
+                use(read_only)
+
+
+@pytest.mark.parametrize(
+    "name", ["with spaces.db", "ü→𝄞.db", "a?b#c%41&d=e.db", "file:x", "'q'\"\n.db", "-x"]
+)
+async def test_a_store_may_have_any_name(tmp_path, name):
+    path = tmp_path / name
+    async with SqliteConnection(path) as connection:
+        await ask(connection, "promise.create", id="p", timeoutAt=1 << 60)
+    answer_promise(path, "p", 1)
+    assert pending_promises(path, external=False) == []
+    assert sorted(found.name for found in tmp_path.iterdir()) == sorted([name, f"{name}-owner"])
 
 
 def test_places_where_no_store_can_be(tmp_path):

@@ -231,6 +231,18 @@ async def test_a_task_that_is_given_back_is_offered_again(store, clock):
     assert await inbox.next() == ("execute", {"id": "p", "version": version})
 
 
+async def test_a_task_is_offered_in_time_though_the_clock_is_set_back(store, clock):
+    inbox = Inbox(store)
+    await store.start()
+    await create_task(store, "soon")
+    await create_task(store, "later", tags={**TARGET, "resonate:delay": "9000000000"})
+    await ask(store, "task.release", id="soon", version=1)  # to be offered in a second
+    await ask(store, "task.release", id="later", version=1)
+    clock.now = 900
+    assert await inbox.next() == ("execute", {"id": "soon", "version": 1})
+    assert inbox.is_empty()
+
+
 @pytest.mark.parametrize("kind", ["task.release", "task.fulfill", "task.fence", "task.suspend"])
 async def test_who_does_not_hold_a_task_changes_nothing(store, kind):
     await create_task(store, "p")

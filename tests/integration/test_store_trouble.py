@@ -16,8 +16,8 @@ from resonate_base import ConnectorError
 
 import stateroom
 from stateroom.errors import CheckpointError, DurableError, DurableRejected, StoreError
-from stateroom.integration import patience
-from stateroom.integration.directory_cells import DirectoryCellStore
+from stateroom.integration import retries
+from stateroom.integration.directory_store import DirectoryCellStore
 from stateroom.integration.pickle_free import PickleFree
 from stateroom.integration.resonate_init import initialize_resonate_local
 from stateroom.integration.sdk import FAR_FUTURE_MS, Value
@@ -31,7 +31,7 @@ def counting(path, rest=""):
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch):
-    monkeypatch.setattr(patience, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(retries, "RETRY_PAUSE_S", 0)
 
 
 # The store of promises

@@ -191,6 +191,7 @@ class DurableCells:
             await self.session.cancel(execution_id, hard_stop=True)
             await asyncio.wait([running])
             settled.result()  # raises if the bridge was closed
+            await self.bridge.desk.withdraw(execution_id)
             return None
         finally:
             settled.cancel()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Self
 
-from ..errors import DurableError, DurableRejected
+from ..errors import DurableError
 from ..session.execution import ExecutionResult
 from .outcome import outcome_to_result
+from .postgres.connection import PostgresResonate
+from .request import check_cell, check_id, execution_request
+from .resonate_bridge import outcome_of
 from .resonate_functions import FUNCTION_NAME
-from .resonate_postgres import PostgresResonate
-from .sdk import wait_settled
+from .sdk import NO_TIMEOUT, told, wait_settled
 
 __all__ = ["DurableClient"]
-
-NO_TIMEOUT = timedelta(days=3650)
 
 
 class DurableClient:
@@ -57,13 +56,16 @@ class DurableClient:
 
         Cells of one session run one at a time; those that are submitted without waiting for the one
         before may run in any order. ``timeout_s`` counts from the moment when a worker takes the cell.
-        Raises :class:`DurableError` if the id belongs to another cell.
+        Raises :class:`DurableError` if the id belongs to another cell, ConfigError for an id, a session,
+        code or a time that cannot be one, :class:`StoreError` if the database cannot be used.
         """
         chosen = execution_id if execution_id is not None else f"e-{uuid.uuid4().hex}"
+        check_cell(session=session, execution_id=chosen, code=code, timeout_s=timeout_s)
         request = {"execution_id": chosen, "session": session, "code": code, "timeout_s": timeout_s}
         workers = self._resonate.options(target=self.group, timeout=NO_TIMEOUT)
-        await workers.rpc(chosen, FUNCTION_NAME, request).id()
-        known = await self._resonate.promises.get(chosen)
+        with told(chosen):
+            await workers.rpc(chosen, FUNCTION_NAME, request).id()
+            known = await self._resonate.promises.get(chosen)
         if _request_of(known.param.data) != request:
             raise DurableError(f"execution {chosen!r} belongs to another cell; choose another id")
         return chosen
@@ -71,13 +73,13 @@ class DurableClient:
     async def result(self, execution_id: str) -> ExecutionResult:
         """Wait for the result of an execution, submitted by whomever.
 
-        Raises :class:`DurableRejected` if somebody has rejected it instead.
+        Raises :class:`DurableRejected` if somebody has rejected it instead, :class:`DurableError` if
+        nobody has submitted it, :class:`StoreError` if the database cannot be used.
         """
-        record = await wait_settled(self._resonate, execution_id)
-        if record.state != "resolved":
-            raise DurableRejected(f"execution {execution_id!r} was {record.state}")
-        outcome: Any = record.value.data
-        return outcome_to_result(outcome)
+        check_id("execution_id", execution_id)
+        with told(execution_id):
+            record = await wait_settled(self._resonate, execution_id)
+        return outcome_to_result(outcome_of(execution_request(execution_id), record))
 
 
 def _request_of(param: Any) -> Any:

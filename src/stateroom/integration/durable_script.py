@@ -19,7 +19,7 @@ from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback
 from .durable_cells import DurableCells, digest_of
 from .input_capability import Asker
 from .outcome import outcome_to_result
-from .sdk import FAR_FUTURE_MS, Resonate, Value
+from .sdk import FAR_FUTURE_MS, Resonate, Value, told
 
 __all__ = ["DurableScript", "ScriptCell", "run_script", "split_cells"]
 
@@ -60,9 +60,10 @@ class DurableScript:
     async def claim(self, resonate: Resonate) -> None:
         """Make this the run that the store holds. Raises :class:`DurableError` if it holds another."""
         manifest = {"digests": self._digests, "arguments": self.argv[1:]}
-        record = await resonate.promises.create(MANIFEST, FAR_FUTURE_MS, Value(data=manifest), {})
-        if record.state == "pending":
-            await resonate.promises.resolve(MANIFEST, Value(data=self.run_id))
+        with told(MANIFEST):
+            record = await resonate.promises.create(MANIFEST, FAR_FUTURE_MS, Value(data=manifest), {})
+            if record.state == "pending":
+                await resonate.promises.resolve(MANIFEST, Value(data=self.run_id))
         difference = self._difference(record.param.data)
         if difference:
             raise DurableError(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from ..config import SessionConfig
-from ..errors import ConfigError, DurableError, DurableRejected, SessionError
+from ..errors import ConfigError
 from ..logs import get_logger
 from ..session.session import Session
 from .cell_store import CellStore
-from .leased_cells import LeasedCells
-from .patience import Patience
-from .postgres_cells import PostgresCellStore
+from .postgres.cell_store import PostgresCellStore
+from .postgres.connection import PostgresResonate
+from .postgres.leased_cells import LeasedCells
+from .postgres.slots import Slots
 from .resonate_bridge import ResonateProtocolBridge
 from .resonate_functions import DurableHost, register
-from .resonate_postgres import DEFAULT_TTL_S, PostgresResonate
-from .slots import Slots
+from .retries import Retries
+from .runtime import DEFAULT_TTL_S
 from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]
@@ -63,8 +65,8 @@ class DurableWorker:
         """By name, least recently used first."""
         self._changed = asyncio.Condition()
         self._executions = Stoppable("this worker")
-        self._patience = Patience()
-        register(self._connection.resonate, DurableHost(self._cells_of))
+        self._retries = Retries()
+        register(self._connection.resonate, DurableHost(self.execute))
 
     def __repr__(self) -> str:
         busy = sum(1 for entry in self._open.values() if entry.users)
@@ -95,24 +97,15 @@ class DurableWorker:
     async def execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
         """Run a cell, as :meth:`DurableCells.execute`. Raises :class:`DurableError` if stopped meanwhile.
 
-        A cell that could not be finished is given back, see :class:`Patience`.
+        One that could not be finished is given back, see :class:`Retries`.
         """
+        attempt = partial(self._execute, session, execution_id, code, **how)
         with self._slots.used():
-            return await self._executions.run(self._execute(session, execution_id, code, **how))
+            return await self._executions.run(self._retries.outcome(execution_id, attempt))
 
     async def _execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
-        try:
-            async with self._using(session) as cells:
-                outcome = await cells.execute(execution_id, code, **how)
-        except DurableRejected:
-            raise
-        except (DurableError, SessionError) as error:
-            return await self._patience.after(error, session=session, execution_id=execution_id)
-        self._patience.forget(execution_id)
-        return outcome
-
-    async def _cells_of(self, name: str) -> Any:
-        return _Cells(self, name)
+        async with self._using(session) as cells:
+            return await cells.execute(execution_id, code, **how)
 
     @asynccontextmanager
     async def _using(self, name: str) -> AsyncIterator[LeasedCells]:
@@ -151,20 +144,6 @@ class DurableWorker:
             raise
         log.info("durable_session_opened", session=name, pid=session.pid)
         return LeasedCells(bridge, self.store, dsn=self._connection.dsn, session_name=name)
-
-
-class _Cells:
-    """What a durable function is given: the session, opened when it executes."""
-
-    def __init__(self, worker: DurableWorker, name: str) -> None:
-        self._worker = worker
-        self._name = name
-
-    def __repr__(self) -> str:
-        return f"<_Cells {self._name!r} of {self._worker!r}>"
-
-    async def execute(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
-        return await self._worker.execute(self._name, execution_id, code, **how)
 
 
 class _OpenSession:

@@ -29,11 +29,13 @@ class OpenInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_inputs(store: str | os.PathLike[str]) -> list[OpenInput]:
-    """The questions that nobody has answered, oldest first. Raises :class:`StoreError`.
+    """The questions that executions still wait with, oldest first. Raises :class:`StoreError`.
 
     ``store`` is the file of a durable store, or a database as ``postgresql://…``.
     """
-    found = ((promise, _INPUT_ID.fullmatch(promise.id)) for promise in _pending_promises(store))
+    pending = _pending_promises(store)
+    executions = {promise.id for promise in pending}
+    found = ((promise, _INPUT_ID.fullmatch(promise.id)) for promise in pending)
     return [
         OpenInput(
             id=promise.id,
@@ -43,7 +45,7 @@ def open_inputs(store: str | os.PathLike[str]) -> list[OpenInput]:
             asked_at=promise.created_at,
         )
         for promise, match in found
-        if match is not None
+        if match is not None and f"exec:{match['execution_id']}" in executions
     ]
 
 
@@ -56,7 +58,7 @@ def answer_input(store: str | os.PathLike[str], input_id: str, text: str | None)
     if _INPUT_ID.fullmatch(input_id) is None:
         raise InputRefused(f"{input_id!r} is not the id of a question: it looks like NAME:input:NUMBER")
     if _is_database(store):
-        from . import postgres_answers
+        from .postgres import answers as postgres_answers
 
         postgres_answers.answer_promise(str(store), input_id, answer_to_data(text))
     else:
@@ -66,7 +68,7 @@ def answer_input(store: str | os.PathLike[str], input_id: str, text: str | None)
 def _pending_promises(store: str | os.PathLike[str]) -> list[PendingPromise]:
     if not _is_database(store):
         return sqlite_answers.pending_promises(store)
-    from . import postgres_answers
+    from .postgres import answers as postgres_answers
 
     return postgres_answers.pending_promises(str(store))
 

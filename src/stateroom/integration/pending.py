@@ -53,7 +53,7 @@ def refusal(promise_id: str, state: str | None, where: str) -> InputRefused:
     if state is None:
         return InputRefused(f"there is no promise {promise_id!r} in {where}")
     how = {"resolved": "answered already", "rejected_timedout": "out of time"}
-    return InputRefused(f"the promise {promise_id!r} is {how.get(state, state)}")
+    return InputRefused(f"the promise {promise_id!r} is {how.get(state, 'not waited for any more')}")
 
 
 def _describe(record: dict[str, Any]) -> PendingPromise:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 
-from ..errors import ConfigError, DurableError, StoreError
+from ..errors import DurableError
 from ..logs import get_logger
 from ..session.background_tasks import BackgroundTasks
-from .request import Request, shutdown_error, timeout_error
-from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, ResonateError, Value, wait_settled
+from .request import Request, check_id, check_timeout, ended_error, shutdown_error, timeout_error
+from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, Value, told, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
 
@@ -39,6 +38,8 @@ class DeskCounters(msgspec.Struct, kw_only=True):
     rejected: int = 0
     timed_out: int = 0
     shut_down: int = 0
+    withdrawn: int = 0
+    """Rejected since the execution that asked had ended."""
     late: int = 0
     """Answers to what nobody waited for any more; they changed nothing."""
     duplicate: int = 0
@@ -108,8 +109,9 @@ class PromiseDesk:
         then it is not waited for. Raises :class:`DurableError` when closed, :class:`StoreError`.
         """
         self._check_open()
-        _check_id(request.execution_id)
-        with _told(request):
+        check_id("execution_id", request.execution_id)
+        check_timeout(request.timeout_s)
+        with told(request.promise_id):
             record = await self.resonate.promises.create(
                 request.promise_id, _backstop_ms(request.timeout_s), Value(data=param), dict(EXTERNAL)
             )
@@ -132,7 +134,7 @@ class PromiseDesk:
         """
         entry = self._pending.get(request.promise_id)
         if entry is None:
-            with _told(request):
+            with told(request.promise_id):
                 return await self.resonate.promises.get(request.promise_id)
         if watch:
             self._background.run(self._watch(entry))
@@ -157,19 +159,17 @@ class PromiseDesk:
         """An answer came to what nobody waits for any more."""
         self.counters.late += 1
 
-    async def cancel_all(self, error: dict[str, Any] | None = None) -> int:
-        """Reject all that is pending, as shut down unless ``error`` says otherwise; how many that were.
+    async def cancel_all(self) -> int:
+        """Reject all that is pending as shut down; how many that were."""
+        rejected = await self._reject_all(self.pending, shutdown_error)
+        self.counters.shut_down += rejected
+        return rejected
 
-        What the store refuses to settle is logged, and stays pending.
-        """
-        before = self.counters.shut_down
-        for request in self.pending:
-            try:
-                if await self.reject(request, error or shutdown_error(request)):
-                    self.counters.shut_down += 1
-            except Exception:
-                log.exception("promise_not_rejected", promise_id=request.promise_id)
-        return self.counters.shut_down - before
+    async def withdraw(self, execution_id: str) -> None:
+        """Reject the inputs and steps that an execution which has ended still asked for."""
+        asked = [each for each in self.pending if each.execution_id == execution_id]
+        inner = [each for each in asked if each.capability != "execute"]
+        self.counters.withdrawn += await self._reject_all(inner, ended_error)
 
     async def close(self, *, reject: bool) -> None:
         """Wait for nothing any more. With ``reject`` what is pending is rejected, else it stays pending."""
@@ -205,6 +205,18 @@ class PromiseDesk:
                 max(0.0, left_s), lambda: self._background.run(self._time_out(request))
             )
 
+    async def _reject_all(
+        self, requests: list[Request], error_for: Callable[[Request], dict[str, Any]]
+    ) -> int:
+        """How many were; what the store refuses to settle is logged, and stays pending."""
+        rejected = 0
+        for request in requests:
+            try:
+                rejected += await self.reject(request, error_for(request))
+            except Exception:
+                log.exception("promise_not_rejected", promise_id=request.promise_id)
+        return rejected
+
     async def _settle(self, request: Request, state: Literal["resolved", "rejected"], data: Any) -> bool:
         entry = self._pending.get(request.promise_id)
         if entry is not None and entry.is_settling:
@@ -215,7 +227,7 @@ class PromiseDesk:
         promises = self.resonate.promises
         try:
             settle = promises.resolve if state == "resolved" else promises.reject
-            with _told(request):
+            with told(request.promise_id):
                 record = await settle(request.promise_id, Value(data=data))
         except BaseException:
             if entry is not None:
@@ -246,24 +258,7 @@ class PromiseDesk:
             raise DurableError("the bridge is closed; make another one")
 
 
-@contextmanager
-def _told(request: Request) -> Iterator[None]:
-    """A promise that the store does not take, or give, stays as it is: that is nobody's outcome."""
-    try:
-        yield
-    except (ResonateError, OSError) as error:
-        raise StoreError(f"{request.promise_id}: the store of promises cannot be used: {error}") from error
-
-
 def _backstop_ms(timeout_s: float | None) -> int:
     if timeout_s is None:
         return FAR_FUTURE_MS
-    if not 0 <= timeout_s < 1e9:
-        raise ConfigError(f"timeout_s={timeout_s}: give seconds, 0 or more, or None for no limit")
     return int((time.time() + timeout_s + BACKSTOP_S) * 1000)
-
-
-def _check_id(execution_id: str) -> None:
-    usable = type(execution_id) is str and execution_id != "" and execution_id.isprintable()
-    if not usable or ":" in execution_id:
-        raise ConfigError(f"execution_id={execution_id!r}: give printable text without a colon")

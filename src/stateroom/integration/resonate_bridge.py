@@ -110,9 +110,14 @@ class ResonateProtocolBridge:
         return outcome_of(execution_request(execution_id), await self.wait(execution_id))
 
     async def resolve(self, execution_id: str, outcome: dict[str, Any]) -> bool:
-        """Settle an execution. False, and nothing has changed, if it was settled before."""
+        """Settle an execution that has ended. False, and nothing has changed, if it was settled before.
+
+        What it still asked for, a question say, is withdrawn.
+        """
         self._end(execution_id)
-        return await self.desk.resolve(execution_request(execution_id), outcome)
+        is_ours = await self.desk.resolve(execution_request(execution_id), outcome)
+        await self.desk.withdraw(execution_id)
+        return is_ours
 
     # Inputs
 
@@ -205,9 +210,13 @@ class ResonateProtocolBridge:
             return
         if execution_id in self._collecting:
             self.give_up(execution_id)
+            await self.desk.withdraw(execution_id)
 
     def give_up(self, execution_id: str) -> None:
-        """An execution was settled by something else; a reply that still comes is a late one."""
+        """An execution was settled by something else: a reply that still comes is a late one.
+
+        When its cell has been stopped, ``desk.withdraw`` what it asked for.
+        """
         self._end(execution_id)
         self._given_up[execution_id] = None
         while len(self._given_up) > MAX_GIVEN_UP:

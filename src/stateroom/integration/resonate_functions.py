@@ -7,33 +7,30 @@ travel as a pickle.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import ConfigError, DurableError, DurableRejected, SessionError
 from ..session.execution import ExecutionResult, error_info
 from .outcome import outcome_to_data
-from .sdk import Context, Never, PlatformError, Resonate, ResonateError, StoppedError
+from .request import check_cell
+from .sdk import NO_TIMEOUT, Context, Never, PlatformError, Resonate, ResonateError, StoppedError
 
 __all__ = ["FUNCTION_NAME", "DurableHost", "durable_execute", "register"]
 
 FUNCTION_NAME = "stateroom.execute"
 
 
-class Executor(Protocol):
-    """What runs the cells of one session durably."""
-
-    async def execute(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
-        """As :meth:`DurableCells.execute`."""
-
-
 class DurableHost:
-    """The dependency of :func:`durable_execute`: finds, or opens, the session that a cell is for."""
+    """The dependency of :func:`durable_execute`: what runs cells, ``execute(session, execution_id, code)``.
 
-    def __init__(self, cells_of: Callable[[str], Awaitable[Executor]]) -> None:
-        self.cells_of = cells_of
+    It takes the keywords of :meth:`DurableCells.execute`, returns and raises what that does.
+    """
+
+    def __init__(self, execute: Callable[..., Awaitable[dict[str, Any]]]) -> None:
+        self.execute = execute
 
     def __repr__(self) -> str:
-        return f"<DurableHost {getattr(self.cells_of, '__qualname__', self.cells_of)!r}>"
+        return f"<DurableHost {getattr(self.execute, '__qualname__', self.execute)!r}>"
 
 
 async def durable_execute(ctx: Context, request: Any) -> Any:
@@ -44,8 +41,8 @@ async def durable_execute(ctx: Context, request: Any) -> Any:
     it ran out of time or was rejected, gives one whose error says so. When this process shuts down, the
     execution goes on in the next one.
     """
-    asked = {"execution_id": ctx.info.id, "session": "default", "timeout_s": None, **request}
-    return await ctx.run(_execute, asked)
+    defaults = {"execution_id": ctx.info.id, "session": "default", "timeout_s": None}
+    return await ctx.options(timeout=NO_TIMEOUT).run(_execute, {**defaults, **request})
 
 
 def register(resonate: Resonate, host: DurableHost) -> None:
@@ -55,10 +52,12 @@ def register(resonate: Resonate, host: DurableHost) -> None:
 
 
 async def _execute(ctx: Context, asked: Any) -> Any:
-    execution_id = asked["execution_id"]
+    execution_id, session = asked["execution_id"], asked["session"]
+    code, timeout_s = asked.get("code"), asked["timeout_s"]
     try:
-        cells = await ctx.get_dependency(DurableHost).cells_of(asked["session"])
-        return await cells.execute(execution_id, asked["code"], timeout_s=asked["timeout_s"])
+        check_cell(session=session, execution_id=execution_id, code=code, timeout_s=timeout_s)
+        host = ctx.get_dependency(DurableHost)
+        return await host.execute(session, execution_id, code, timeout_s=timeout_s)
     except (ConfigError, DurableRejected) as error:
         return outcome_to_data(ExecutionResult(execution_id=execution_id, error=error_info(error)))
     except (DurableError, SessionError, OSError) as error:

@@ -6,6 +6,11 @@ Importing this module raises ImportError with that advice.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from ..errors import DurableError, StoreError
 
 _PYTHON = tuple(sys.version_info[:2])
 if _PYTHON < (3, 12):
@@ -25,6 +30,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "EXTERNAL",
     "FAR_FUTURE_MS",
+    "NO_TIMEOUT",
     "Context",
     "LocalConnection",
     "Never",
@@ -35,11 +41,15 @@ __all__ = [
     "ServerError",
     "StoppedError",
     "Value",
+    "told",
     "wait_settled",
 ]
 
 EXTERNAL: dict[str, str] = {"resonate:external": "true"}
 """The tag of a promise that is settled from outside of any durable function."""
+NOT_FOUND = 404
+NO_TIMEOUT = timedelta(days=36_500)
+"""For what the SDK would give up after a day: a function whose cell waits for a person, say."""
 FAR_FUTURE_MS = 253_402_300_799_000
 """The end of the year 9999: a promise without a time limit."""
 
@@ -53,3 +63,19 @@ async def wait_settled(resonate: Resonate, promise_id: str) -> PromiseRecord:
     handle = await resonate.get(promise_id)
     await handle._sub.wait()  # the SDK has no public way to wait without decoding
     return await resonate.promises.get(promise_id)
+
+
+@contextmanager
+def told(promise_id: str) -> Iterator[None]:
+    """Raise :class:`StoreError` for what the SDK raises: the promise stays as it is, whatever that is.
+
+    A promise that does not exist is a :class:`DurableError`.
+    """
+    try:
+        yield
+    except ServerError as error:
+        if error.code == NOT_FOUND:
+            raise DurableError(f"there is no promise {promise_id!r} in the store") from None
+        raise StoreError(f"{promise_id}: the store of promises refuses: {error}") from error
+    except (ResonateError, OSError) as error:
+        raise StoreError(f"{promise_id}: the store of promises cannot be used: {error}") from error

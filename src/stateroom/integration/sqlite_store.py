@@ -43,7 +43,7 @@ from ..errors import StoreError
 from ..logs import get_logger
 from .pending import PendingPromise
 from .sqlite.answers import answer_promise, pending_promises
-from .sqlite.cells import SqliteCellStore
+from .sqlite.cell_store import SqliteCellStore
 from .sqlite.file import connect, create_if_missing, own
 from .sqlite.server import StoreServer
 
@@ -81,6 +81,7 @@ class SqliteConnection:
         self._wake = asyncio.Event()
         self._sleeps_until: float = 0
         self._seen: int | None = None
+        self._told_time = 0
         self._server: StoreServer | None = None
         self._owner = own(self.path)
         try:
@@ -147,8 +148,8 @@ class SqliteConnection:
         """
         if self._server is None:
             raise ConnectorError(RuntimeError(f"the durable store {self.path} was closed"))
-        now = self._clock()
         try:
+            now = self._now(self._server)
             request = msgspec.json.decode(req, type=dict[str, Any])
             with self._server.transaction():
                 response = self._server.answer(now, request)
@@ -161,6 +162,14 @@ class SqliteConnection:
         if due is not None and due < self._sleeps_until:
             self._wake.set()
         return msgspec.json.encode(response).decode()
+
+    def _now(self, server: StoreServer) -> int:
+        """The time; when the clock was set back, what was about to happen is not late by as much."""
+        now = self._clock()
+        if now < self._told_time:
+            server.offer_again(now)
+        self._told_time = now
+        return now
 
     def _deliver(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
@@ -183,7 +192,8 @@ class SqliteConnection:
 
     def _deliver_what_is_new(self, server: StoreServer) -> int | None:
         """Deliver, and tell when something is due next."""
-        now, version, due = self._clock(), server.foreign_version(), server.next_due()
+        now = self._now(server)
+        version, due = server.foreign_version(), server.next_due()
         if version != self._seen or (due is not None and due <= now):
             with server.transaction():
                 messages = server.take_messages(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +13,15 @@ from .request import Request, reason_of
 
 __all__ = ["StepCapability"]
 
+MAX_PATH_CHARS = 200
+"""What goes beyond is told apart by a digest: PostgreSQL indexes ids of some 2,700 bytes at most."""
+
 
 class StepCapability:
-    """Records what steps return, and finds it again: ``{execution_id}:step:{name}:{ordinal}``."""
+    """Records what steps return, and finds it again: ``{execution_id}:step:{name}:{ordinal}``.
+
+    The name of a step inside of another one's function is ``{outer}%3A{ordinal}/{name}``.
+    """
 
     def __init__(self, desk: PromiseDesk) -> None:
         self._desk = desk
@@ -35,12 +42,7 @@ class StepCapability:
         """Look a step up, or record it; to be the session's ``on_step``."""
         if message.execution_id not in self._running:
             return StepReplyMessage(request_id=message.request_id)
-        # A promise's id takes neither every character nor every length.
-        request = Request(
-            capability="step",
-            execution_id=message.execution_id or "",
-            request_id=f"{quote(message.name, safe=' ', errors='surrogatepass')}:{message.ordinal}",
-        )
+        request = _request_of(message)
         if message.value is not None:
             return await self._record(request, message)
         record = await self._desk.open(request)
@@ -58,3 +60,16 @@ class StepCapability:
         if not await self._desk.resolve(request, {"result": base64.b64encode(message.value).decode("ascii")}):
             reply.error = f"{request.promise_id} was settled by somebody else meanwhile"
         return reply
+
+
+def _request_of(message: StepMessage) -> Request:
+    """The promise that a step is; its id takes neither every character nor every length."""
+    parts = (*message.within, message.name)
+    path = "/".join(quote(part, safe=" ", errors="surrogatepass") for part in parts)
+    if len(path) > MAX_PATH_CHARS:
+        path = f"{path[:MAX_PATH_CHARS]}#{hashlib.sha256(path.encode()).hexdigest()[:32]}"
+    return Request(
+        capability="step",
+        execution_id=message.execution_id or "",
+        request_id=f"{path}:{message.ordinal}",
+    )

@@ -241,8 +241,10 @@ class StepMessage(_Message, tag="step"):
     request_id: str
     name: str
     execution_id: str | None = None
+    within: list[str] = []
+    """The steps whose functions came to this one, outermost first, each as ``name:ordinal``."""
     ordinal: int = 1
-    """Which step of this name it is in its execution, from 1."""
+    """Which step of this name it is within those, from 1."""
     value: bytes | None = None
 
 

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +22,22 @@ __all__ = ["StepBroker", "step"]
 EXECUTIONS_REMEMBERED = 1000
 
 _broker: StepBroker | None = None
+_within: ContextVar[tuple[str, ...]] = ContextVar("stateroom_within_steps", default=())
+"""The steps whose functions run, outermost first."""
+
+
+class _Place(NamedTuple):
+    """Where a step stands in its execution: the same each time that its cell is run."""
+
+    origin: str | None
+    within: tuple[str, ...]
+    name: str
+    ordinal: int
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """What the steps that its function comes to are within."""
+        return (*self.within, f"{self.name}:{self.ordinal}")
 
 
 async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -28,8 +45,9 @@ async def step(name: str, function: Callable[..., Any], /, *args: Any, **kwargs:
 
     In a durable execution the result is on the disk before this returns; when the cell is run again
     after a crash, the recorded result is returned and ``function`` is not called. Steps of one name are
-    told apart by their order, so a cell must come to them in the same order each time. What
-    ``function`` raises is not recorded. Elsewhere this only calls ``function``.
+    told apart by their order, within the step that ``function`` may itself be part of; so a cell must
+    come to them in the same order each time. Arguments are not compared. What ``function`` raises is not
+    recorded. Elsewhere this only calls ``function``.
 
     Raises :class:`NotPlainData` for a result that cannot be recorded, :class:`StepFailed` if the
     session cannot record it.
@@ -54,8 +72,8 @@ class StepBroker:
         """Called when a reply is going to come, whatever the event loop is doing."""
         self._max_value_bytes = max_value_bytes
         self._numbers = itertools.count(1)
-        self._ordinals: dict[str | None, Counter[str]] = {}
-        """By execution, then name; of ended ones too, whose background tasks may go on."""
+        self._ordinals: dict[str | None, Counter[tuple[str, ...]]] = {}
+        """By execution, then the steps around and the name; of ended ones too: their tasks may go on."""
         self._open: dict[str, asyncio.Future[StepReplyMessage]] = {}
 
     def __repr__(self) -> str:
@@ -85,17 +103,24 @@ class StepBroker:
         self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """See :func:`step`."""
-        origin = current_origin()
-        ordinals = self._ordinals.setdefault(origin, Counter())
-        ordinals[name] += 1
-        ordinal = ordinals[name]
-        known = await self._ask(name, ordinal, origin, None)
+        place = self._next_place(name)
+        known = await self._ask(place, None)
         if known.value is not None:
             return _decode(known.value)
-        result = await _call(function, args, kwargs)
+        entered = _within.set(place.path)
+        try:
+            result = await _call(function, args, kwargs)
+        finally:
+            _within.reset(entered)
         if known.durable:
-            await self._ask(name, ordinal, origin, self._encode(name, result))
+            await self._ask(place, self._encode(name, result))
         return result
+
+    def _next_place(self, name: str) -> _Place:
+        origin, within = current_origin(), _within.get()
+        ordinals = self._ordinals.setdefault(origin, Counter())
+        ordinals[*within, name] += 1
+        return _Place(origin, within, name, ordinals[*within, name])
 
     def answer(self, message: StepReplyMessage) -> None:
         """A reply has come; called in whichever thread reads. Nobody may wait for it any more."""
@@ -106,24 +131,18 @@ class StepBroker:
             except RuntimeError:  # the loop of an ``asyncio.run`` that has ended
                 pass
 
-    async def _ask(
-        self, name: str, ordinal: int, origin: str | None, value: bytes | None
-    ) -> StepReplyMessage:
+    async def _ask(self, place: _Place, value: bytes | None) -> StepReplyMessage:
         request_id = str(next(self._numbers))
         future: asyncio.Future[StepReplyMessage] = asyncio.get_running_loop().create_future()
         self._open[request_id] = future
         self._listen()
         try:
-            self._send(
-                StepMessage(
-                    request_id=request_id, execution_id=origin, name=name, ordinal=ordinal, value=value
-                )
-            )
+            self._send(_message_of(request_id, place, value))
             reply = await future
         finally:
             self._open.pop(request_id, None)
         if reply.error is not None:
-            raise StepFailed(f"step {name!r}: {reply.error}")
+            raise StepFailed(f"step {place.name!r}: {reply.error}")
         return reply
 
     def _encode(self, name: str, result: object) -> bytes:
@@ -134,6 +153,17 @@ class StepBroker:
                 f"step {name!r} has run, but its result cannot be recorded: {error}; return plain data"
             ) from None
         return msgspec.msgpack.encode((data, b"".join(buffers)))
+
+
+def _message_of(request_id: str, place: _Place, value: bytes | None) -> StepMessage:
+    return StepMessage(
+        request_id=request_id,
+        execution_id=place.origin,
+        name=place.name,
+        within=list(place.within),
+        ordinal=place.ordinal,
+        value=value,
+    )
 
 
 def _decode(recorded: bytes) -> Any:

@@ -45,7 +45,7 @@ def worker(
 ) -> None:
     """Run executions for named sessions; SIGTERM gives those that run back to other workers."""
     try:
-        from ...integration.directory_cells import DirectoryCellStore
+        from ...integration.directory_store import DirectoryCellStore
         from ...integration.durable_worker import DurableWorker
 
         cells = DirectoryCellStore(store) if store is not None else None

@@ -140,7 +140,8 @@ def connect(path: Path, *, check: bool = False, power_safe: bool = False) -> sql
         _leave_untouched(db, untouched=False)
     except sqlite3.Error as error:
         db.close()
-        raise StoreError(f"the durable store {path} is damaged: {error}") from error
+        what = "is damaged" if _is(error, sqlite3.SQLITE_CORRUPT) else "cannot be used"
+        raise StoreError(f"the durable store {path} {what}: {error}") from error
     except BaseException:
         db.close()
         raise
@@ -158,7 +159,7 @@ def _judge(db: sqlite3.Connection, path: Path) -> None:
             db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
         )
     except sqlite3.DatabaseError as error:
-        if "malformed" in str(error):
+        if not _is(error, sqlite3.SQLITE_NOTADB):
             raise
         raise StoreError(f"{path} is no durable store: {error}; choose another path") from None
     if application_id != APPLICATION_ID:
@@ -175,6 +176,11 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         findings = [row[0] for row in db.execute(f"PRAGMA quick_check('{table}')")]
         if findings != ["ok"]:
             raise StoreError(f"the durable store {path} is damaged: {findings[0]}; bring back a copy of it")
+
+
+def _is(error: sqlite3.Error, primary: int) -> bool:
+    """Whether ``error`` has this code, or one of those that say the same more precisely."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == primary
 
 
 def _leave_untouched(db: sqlite3.Connection, *, untouched: bool) -> None:

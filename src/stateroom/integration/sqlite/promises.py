@@ -92,13 +92,6 @@ class Promises:
         for promise_id, tags, timeout_at in due:
             self.settle(timeout_at, promise_id, state_after_timeout(msgspec.json.decode(tags)), None)
 
-    def has_expired(self, now: int) -> bool:
-        """Whether :meth:`expire` has something to do."""
-        found = self._db.execute(
-            "SELECT 1 FROM promises WHERE state = 'pending' AND timeout_at <= ? LIMIT 1", (now,)
-        )
-        return found.fetchone() is not None
-
     def next_timeout(self) -> int | None:
         """When the next pending promise is out of time."""
         found = self._db.execute("SELECT min(timeout_at) FROM promises WHERE state = 'pending'").fetchone()

@@ -82,6 +82,11 @@ class StoreServer:
             self._db.execute("DELETE FROM listeners")
             self.tasks.take_back_all(now)
 
+    def offer_again(self, now: int) -> None:
+        """Offer the tasks that nobody holds now, whenever that was to be."""
+        with self.transaction():
+            self.tasks.offer_again(now)
+
     def take_messages(self, now: int) -> list[dict[str, Any]]:
         """What is to be told now, after making happen what is due; call it in a transaction."""
         self.promises.expire(now)

@@ -100,9 +100,16 @@ class Tasks:
     def take_back_all(self, now: int) -> None:
         """Offer all tasks again that the last owner of the store held or was offered."""
         self._db.execute(
-            "UPDATE tasks SET state = 'pending', pid = NULL, ttl = NULL, due_at = max(?, coalesce((SELECT "
+            "UPDATE tasks SET state = 'pending', pid = NULL, ttl = NULL WHERE state = 'acquired'"
+        )
+        self.offer_again(now)
+
+    def offer_again(self, now: int) -> None:
+        """Offer all tasks that nobody holds now, or when their delay is over, whenever that was to be."""
+        self._db.execute(
+            "UPDATE tasks SET due_at = max(?, coalesce((SELECT "
             f"CAST(json_extract(tags, '$.\"{DELAY}\"') AS INTEGER) FROM promises p "
-            "WHERE p.id = tasks.id), 0)) WHERE state IN ('pending', 'acquired')",
+            "WHERE p.id = tasks.id), 0)) WHERE state = 'pending'",
             (now,),
         )
 

@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .postgres import DEQUEUE_EXECUTE_SQL, PostgresConnection, execute_message
+from ...logs import get_logger
+from .driver import DEQUEUE_EXECUTE_SQL, PROCESS_TIMEOUTS_SQL, PostgresConnection, execute_message, psycopg
 
 __all__ = ["Slots", "WorkSource"]
+
+log = get_logger("stateroom.durable")
 
 BEGIN_WITHIN_S = 2.0
 """A task that was taken, but not begun for so long, will not be: somebody else had it."""
@@ -52,15 +55,26 @@ class Slots:
 
 
 class WorkSource(PostgresConnection):
-    """Delivers tasks of a group as far as ``slots`` are free.
+    """Delivers tasks of a group as far as ``slots`` are free, and has what is due happen in the database.
 
-    It overrides a private method of ``resonate-pg``, whose own takes all there is; its version is
-    bounded for that, and a test sees that a full process leaves work to others.
+    It overrides two private methods of ``resonate-pg``, whose own take all there is, and leave the timers
+    alone for good once the database was away for a moment: nobody would take over from the dead then.
+    Its version is bounded for that, and tests see to both.
     """
 
     def __init__(self, dsn: str, *, pid: str, group: str, slots: Slots) -> None:
         super().__init__(dsn, pid=pid, group=group)
         self._slots = slots
+
+    async def _fire_timers(self) -> None:
+        if not self._drive_timers:
+            return
+        try:
+            async with self._sessions.session() as db:
+                await db.execute(PROCESS_TIMEOUTS_SQL)
+        except psycopg.errors.InsufficientPrivilege:
+            self._drive_timers = False
+            log.info("timers_left_to_the_database", why="this user may not call resonate.process_timeouts()")
 
     async def _dequeue_executes(self, conn: object, address: str) -> list[str]:
         wanted = self._slots.free

@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from ..errors import StoreError
-from .pending import PendingPromise, describe_pending, encode_answer, refusal
-from .postgres import psycopg
-from .postgres_cells import describe
+from ...errors import StoreError
+from ..pending import PendingPromise, describe_pending, encode_answer, refusal
+from .driver import describe, psycopg
 
 __all__ = ["answer_promise", "pending_promises"]
 

@@ -9,7 +9,7 @@ try:
     import psycopg
     import psycopg.conninfo
     from resonate_pg import PostgresConnection
-    from resonate_pg.connection import DEQUEUE_EXECUTE_SQL
+    from resonate_pg.connection import DEQUEUE_EXECUTE_SQL, PROCESS_TIMEOUTS_SQL
     from resonate_pg.wire import execute_message
 except ModuleNotFoundError as error:
     raise ImportError(
@@ -17,9 +17,17 @@ except ModuleNotFoundError as error:
         "pip install 'stateroom[postgres]'"
     ) from error
 
-from ..errors import ConfigError
+from ...errors import ConfigError
 
-__all__ = ["DEQUEUE_EXECUTE_SQL", "PostgresConnection", "check_dsn", "execute_message", "psycopg"]
+__all__ = [
+    "DEQUEUE_EXECUTE_SQL",
+    "PROCESS_TIMEOUTS_SQL",
+    "PostgresConnection",
+    "check_dsn",
+    "describe",
+    "execute_message",
+    "psycopg",
+]
 
 
 def check_dsn(dsn: str) -> None:
@@ -31,3 +39,9 @@ def check_dsn(dsn: str) -> None:
             f"this is no address of a database: {str(error).strip()}; "
             "give postgresql://user@host/name, or key=value pairs"
         ) from None
+
+
+def describe(dsn: str) -> str:
+    """Which database is meant, without its password."""
+    parts = psycopg.conninfo.conninfo_to_dict(dsn)
+    return f"{parts.get('dbname', '')!r} at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..errors import StoreError
-from .postgres import psycopg
+from ...errors import StoreError
+from .driver import psycopg
 
 __all__ = ["Lease"]
 

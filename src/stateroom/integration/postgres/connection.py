@@ -1,4 +1,4 @@
-"""Wires Resonate to a PostgreSQL database: promises that all machines that reach it share.
+"""Resonate on a PostgreSQL database: promises that all machines that reach it share.
 
 The database needs the schema of ``resonate-pg`` (its file ``resonate.sql``), applied once by an
 administrator. Tasks are leased for ``ttl_s`` and the lease is renewed while their process lives; if it
@@ -13,21 +13,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from ..errors import ConfigError, StoreError
-from ..session.session import Session
-from .cell_store import CellStore
-from .leased_cells import LeasedCells
-from .postgres import PostgresConnection, check_dsn, psycopg
-from .postgres_cells import PostgresCellStore, describe
-from .resonate_bridge import ResonateProtocolBridge
-from .resonate_functions import register
-from .resonate_init import DurableRuntime, host_of, make_resonate
-from .sdk import Resonate
+from ...errors import ConfigError, StoreError
+from ..runtime import DEFAULT_TTL_S, make_resonate
+from ..sdk import Resonate
+from .driver import PostgresConnection, check_dsn, describe, psycopg
 from .slots import Slots, WorkSource
 
-__all__ = ["DEFAULT_TTL_S", "PostgresResonate", "initialize_resonate_postgres"]
+__all__ = ["PostgresResonate"]
 
-DEFAULT_TTL_S = 15.0
 MAX_CONCURRENT_TASKS = 1_000
 UNLIMITED = 1_000_000
 
@@ -84,51 +77,6 @@ class PostgresResonate:
         """Stop for good, when the functions that run have ended."""
         await self._source.stop()
         await self.resonate.stop()
-
-
-async def initialize_resonate_postgres(
-    dsn: str,
-    group: str,
-    session: Session,
-    *,
-    session_name: str = "default",
-    store: CellStore | None = None,
-    ttl_s: float = DEFAULT_TTL_S,
-    input_timeout_s: float | None = None,
-    env: Mapping[str, str] | None = None,
-) -> DurableRuntime:
-    """Make the executions of a started session durable in the database ``dsn``.
-
-    As :func:`initialize_resonate_local`, but other processes see the promises and may answer them, and
-    each execution owns the session ``session_name`` in the database while it runs. ``store`` is the
-    database itself if left out. Closing leaves what is pending for the next process of ``group``.
-
-    Raises :class:`StoreError` if the database cannot be used.
-    """
-    connection = PostgresResonate(dsn, group, ttl_s=ttl_s, env=env)
-    await connection.check()
-    cell_store = store if store is not None else PostgresCellStore(dsn)
-    bridge = ResonateProtocolBridge(connection.resonate, session, input_timeout_s=input_timeout_s)
-    cells = LeasedCells(bridge, cell_store, dsn=dsn, session_name=session_name)
-    register(connection.resonate, host_of(cells))
-    connection.start()
-    return PostgresRuntime(connection, bridge, cells)
-
-
-class PostgresRuntime(DurableRuntime):
-    """What :func:`initialize_resonate_postgres` has made."""
-
-    def __init__(
-        self, database: PostgresResonate, bridge: ResonateProtocolBridge, cells: LeasedCells
-    ) -> None:
-        super().__init__(database.resonate, bridge, cells, keep_pending=True)
-        self._database = database
-        self._leased = cells
-
-    async def close(self) -> None:
-        await self._database.stop_deliveries()
-        await self._leased.close()
-        await super().close()
 
 
 def _check_schema(dsn: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..errors import DurableError
-from .cell_store import CellStore
-from .durable_cells import DurableCells
-from .postgres_lease import Lease
-from .resonate_bridge import ResonateProtocolBridge
-from .stoppable import Stoppable
+from ...errors import DurableError
+from ..cell_store import CellStore
+from ..durable_cells import DurableCells
+from ..resonate_bridge import ResonateProtocolBridge
+from ..stoppable import Stoppable
+from .lease import Lease
 
 __all__ = ["LeasedCells"]
 

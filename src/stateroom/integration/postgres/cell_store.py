@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import CheckpointError, ConfigError, StoreError
-from ..protocol.framing import Buffer
-from .cell_store import FinishedCell, StaleSave, in_chunks
-from .postgres import check_dsn, psycopg
+from ...errors import CheckpointError, ConfigError, StoreError
+from ...protocol.framing import Buffer
+from ..cell_store import FinishedCell, StaleSave, in_chunks
+from .driver import check_dsn, describe, psycopg
 
 __all__ = ["PostgresCellStore"]
 
@@ -158,12 +158,6 @@ class PostgresCellStore:
 def _close_all(connections: list[Any]) -> None:
     for connection in connections:
         connection.close()
-
-
-def describe(dsn: str) -> str:
-    """Which database is meant, without its password."""
-    parts = psycopg.conninfo.conninfo_to_dict(dsn)
-    return f"{parts.get('dbname', '')!r} at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
 
 
 def _judge(db: Any, cell: FinishedCell) -> None:

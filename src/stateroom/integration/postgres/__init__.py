@@ -1,0 +1,1 @@
+"""The parts of durable sessions on PostgreSQL."""

@@ -178,6 +178,13 @@ async def test_N5_user_code_always_has_the_same_thread(way, first):
         "import asyncio\nfor t in asyncio.all_tasks(): t.cancel()",
         "import sys; sys.setrecursionlimit(60)",
         "import gc; gc.disable()",
+        "import os, time; os.getpid = time.perf_counter = time.time = lambda: 1 / 0",
+        "import time; time.monotonic = lambda now=time.monotonic(): now",
+        "import builtins; builtins.compile = builtins.exec = builtins.eval = lambda *a, **k: 1 / 0",
+        "import builtins; del builtins.compile, builtins.exec, builtins.eval, builtins.open, builtins.input",
+        "import sys; sys.excepthook = sys.unraisablehook = sys.displayhook = None",
+        "import threading; threading.Thread = threading.current_thread = None",
+        "globals()[5] = globals()[None] = 1",
     ],
 )
 async def test_N6_the_next_cell_runs_whatever_this_one_did(session, code):

@@ -34,7 +34,7 @@ class Cells:
         cell = self.compile(source)
         self.manager.record_input(source)
         value = self._run(cell)
-        self.manager.record_expression_result(None if cell.quiet else value)
+        self.manager.record_expression_result(value)
         return value
 
     def _run(self, cell):

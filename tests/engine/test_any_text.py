@@ -98,7 +98,6 @@ def made(each, text):
             return type(error), str(error)
     parts = cell.body or NOTHING, cell.last
     return (
-        cell.quiet,
         cell.mode,
         cell.future_flags,
         [(part, part and list(part.co_positions())) for part in parts],

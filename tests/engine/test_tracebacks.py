@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from stateroom.engine import stacks, tracebacks
@@ -186,6 +187,24 @@ HOSTILE = {
     "members": "class G(ExceptionGroup):\n    exceptions = property(lambda self: 1 / 0)\nraise G('g', [ValueError()])",
     "surrogates": "raise ValueError('\\ud800')",
     "limit": "import sys\nsys.tracebacklimit = 'x'\nraise ValueError",
+    "notes that exit": "class E(Exception):\n    @property\n    def __notes__(self): raise SystemExit\nraise E",
+    "list of notes that exits": "class L(list):\n    def __getitem__(self, i): raise SystemExit\n    __iter__ = __len__ = __getitem__\ne = ValueError()\ne.__notes__ = L('n')\nraise e",
+    "note that exits": "class S(str):\n    def split(self, *a): raise SystemExit\n    __str__ = __len__ = __getitem__ = split\ne = ValueError()\ne.add_note(S('n'))\nraise e",
+    "all that exits": "class E(Exception):\n    def __getattribute__(self, name): raise SystemExit\nraise E",
+    "all that is interrupted": "class E(Exception):\n    def __getattribute__(self, name): raise KeyboardInterrupt\nraise E",
+    "class that exits": "class E(Exception):\n    @property\n    def __class__(self): raise SystemExit\nraise E",
+    "class that lies": "class E(Exception):\n    __class__ = ExceptionGroup\nraise E",
+    "class that lies about syntax": "class E(Exception):\n    __class__ = SyntaxError\nraise E",
+    "traceback that exits": "class E(Exception):\n    @property\n    def __traceback__(self): raise SystemExit\nraise E",
+    "members that exit": "class G(ExceptionGroup):\n    @property\n    def exceptions(self): raise SystemExit\nraise G('g', [ValueError()])",
+    "members that are none": "class G(ExceptionGroup):\n    exceptions = [5]\nraise G('g', [ValueError()])",
+    "syntax that exits": "class E(SyntaxError):\n    @property\n    def lineno(self): raise SystemExit\nraise E('m')",
+    "syntax in a file that exits": "class S(str):\n    def __getattribute__(self, name): raise SystemExit\nraise SyntaxError('m', (S('f'), 1, 1, S('t')))",
+    "syntax on a huge line": "raise SyntaxError('m', ('f', 10**30, 10**30, 'text', 10**30, -10**30))",
+    "syntax of other types": "raise SyntaxError('m', ('f', 'line', 1.5, 'text', [], ()))",
+    "dir that exits": "class A:\n    def __dir__(self): raise SystemExit\nA().value",
+    "message that is no str": "class S(str):\n    def __len__(self): raise SystemExit\n    __str__ = __getitem__ = __len__\nclass E(Exception):\n    def __str__(self): return S('m')\nraise E",
+    "loader that exits": "class L:\n    def get_source(self, name): raise SystemExit\nexec(compile('1/0', '/no/such/file.py', 'exec'), {'__name__': 'm', '__loader__': L()})",
 }
 
 
@@ -194,8 +213,10 @@ def test_E1_hostile_exceptions_are_described_all_the_same(cells, source, monkeyp
     monkeypatch.setattr(sys, "tracebacklimit", 1000, raising=False)
     info = describe_exception(cells.fail(source), max_chars=10_000)
     assert info.type
-    assert info.text
+    assert 'File "<cell 1>", line' in info.text
+    assert any(frame.filename == "<cell 1>" for frame in info.frames)
     assert all(type(part) is str for part in (info.type, info.module, info.message, *info.notes))
+    assert msgspec.convert(msgspec.to_builtins(info), type(info)) == info
 
 
 def chain(length):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+from builtins import eval, exec  # noqa: A004 - cells may put others in their places
 from collections.abc import Awaitable, Callable
 from functools import partial
 from inspect import CO_COROUTINE
@@ -160,10 +161,7 @@ class AsyncExecutor:
         """Run a cell without top-level await in the calling thread."""
         if cell.body is not None:
             exec(cell.body, self.namespace)
-        if cell.last is None:
-            return None
-        value = eval(cell.last, self.namespace)
-        return None if cell.quiet else value
+        return None if cell.last is None else eval(cell.last, self.namespace)
 
     async def run_coroutine(
         self, plan: Plan, outside: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
@@ -188,8 +186,7 @@ class AsyncExecutor:
         self, plan: Plan, outside: Callable[[Callable[[], Any]], Awaitable[Any]] | None
     ) -> Any:
         if plan.cell.is_wrapped:
-            value = await fallback.run(plan.cell, self.namespace_manager)
-            return None if plan.cell.quiet else value
+            return await fallback.run(plan.cell, self.namespace_manager)
         value = None
         for code, sites in plan.segments:
             if code.co_flags & CO_COROUTINE:
@@ -198,7 +195,7 @@ class AsyncExecutor:
                 value = await outside(partial(eval, code, self.namespace))
             else:
                 value = eval(code, self.namespace)
-        return None if plan.cell.quiet or plan.cell.last is None else value
+        return None if plan.cell.last is None else value
 
     def record(self, value: Any) -> None:
         """Note the value of the last expression in ``_`` and ``Out``."""
@@ -251,5 +248,9 @@ def _snippet(code: str, width: int = 60) -> str:
 
 
 def _add_note(error: BaseException, note: str) -> None:
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    """Add it once; an error that is not fit for notes goes without."""
+    try:
+        if note not in getattr(error, "__notes__", ()):
+            BaseException.add_note(error, note)
+    except Exception:  # noqa: BLE001, S110 - its attributes may be the user's code
+        pass

@@ -11,6 +11,7 @@ import __future__
 import ast
 import enum
 import re
+from builtins import compile  # noqa: A004 - cells may put another in its place
 from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING
@@ -61,7 +62,6 @@ class CompiledCell:
         body: CodeType | None,
         last: CodeType | None,
         *,
-        quiet: bool = False,
         future_flags: int = 0,
         sites: object | None = None,
         is_wrapped: bool = False,
@@ -72,9 +72,7 @@ class CompiledCell:
         self.body = body
         """``exec`` code of everything but the final expression, or None."""
         self.last = last
-        """``eval`` code of the final expression, or None."""
-        self.quiet = quiet
-        """The final expression is followed by a semicolon: its value is not to be shown."""
+        """``eval`` code of the final expression, or None. One that a semicolon follows is a statement."""
         self.future_flags = future_flags
         """``from __future__`` features in force after this cell."""
         self.sites = sites
@@ -103,8 +101,8 @@ class CompiledCell:
         return cell
 
     def __repr__(self) -> str:
-        quiet = " quiet" if self.quiet else ""
-        return f"<CompiledCell {self.filename!r} {self.mode.value} parts={len(self.codes)}{quiet}>"
+        value = "" if self.last is None else " value"
+        return f"<CompiledCell {self.filename!r} {self.mode.value} parts={len(self.codes)}{value}>"
 
 
 class Compiler:
@@ -196,7 +194,7 @@ def compile_tree(
 ) -> CompiledCell:
     """Compile a tree in two parts, the final expression apart. ``tree`` is left as it was."""
     statements, final = tree.body, None
-    if statements and isinstance(statements[-1], ast.Expr):
+    if statements and isinstance(statements[-1], ast.Expr) and not is_quiet(statements[-1], source):
         final = statements[-1]
     body = last = None
     # A text alone is both: the value of the cell, and the docstring of a module.
@@ -212,7 +210,6 @@ def compile_tree(
         filename,
         body,
         last,
-        quiet=final is not None and is_quiet(final, source),
         future_flags=flags & FUTURE_FLAGS,
         sites=analyse(tree) if analyse else None,
     )

@@ -27,6 +27,7 @@ import builtins
 import keyword
 import re
 import warnings
+from builtins import compile  # noqa: A004 - cells may put another in its place
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from .cache import ASTCache
 from .compiler import FUTURE_FLAGS, CompiledCell, compile_tree
 from .rewrites import rewrite_awaiting_defs, rewrite_awaiting_lambdas
+from .stacks import traceback_of
 from .text import is_quiet
 
 if TYPE_CHECKING:
@@ -106,16 +108,14 @@ class FallbackTransformer:
             flags |= plain.co_flags & FUTURE_FLAGS
             wrapped = self._cached("wrap", source, flags)
             if wrapped is None:
-                wrapped = self._keep("wrap", source, flags, self.wrap(tree, plain))
+                wrapped = self._keep("wrap", source, flags, self.wrap(tree, plain, source))
             module = compile(wrapped, filename, "exec", flags, dont_inherit=True)
         except SyntaxError:
             return None
         body = _unwrapped(next(const for const in module.co_consts if isinstance(const, CodeType)))
-        final = tree.body[-1] if tree.body else None
-        quiet = isinstance(final, ast.Expr) and is_quiet(final, source)
-        return CompiledCell(source, filename, body, None, quiet=quiet, future_flags=flags, is_wrapped=True)
+        return CompiledCell(source, filename, body, None, future_flags=flags, is_wrapped=True)
 
-    def wrap(self, tree: ast.Module, plain: CodeType) -> ast.Module:
+    def wrap(self, tree: ast.Module, plain: CodeType, source: str) -> ast.Module:
         """``async def`` around the statements, in their order, returning (value, ``locals()``).
 
         Names of the cell are declared ``global``, so that functions of the cell stay bound to the
@@ -126,7 +126,7 @@ class FallbackTransformer:
             tree = self._hoister.hoist(tree)
         statements = [each for statement in tree.body for each in _without_future(statement)]
         value: ast.expr = ast.Constant(None)
-        if statements and isinstance(final := statements[-1], ast.Expr):
+        if statements and isinstance(final := statements[-1], ast.Expr) and not is_quiet(final, source):
             value = final.value
             del statements[-1]
         names = sorted(_module_names(plain) - _annotated_names(tree))
@@ -176,11 +176,11 @@ async def run(cell: CompiledCell, manager: NamespaceManager) -> Any:
 
 def _locals_at(error: BaseException, code: CodeType) -> dict[str, Any]:
     """The local names of the wrapper's frame, from the traceback that passed through it."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code is code:
-            return dict(traceback.tb_frame.f_locals)
-        traceback = traceback.tb_next
+    trace = traceback_of(error)
+    while trace is not None:
+        if trace.tb_frame.f_code is code:
+            return dict(trace.tb_frame.f_locals)
+        trace = trace.tb_next
     return {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ ENGINE_INTERNALS = frozenset(
         "__annotations__",
         "__annotate__",
         "__conditional_annotations__",
+        "__cached__",
         "__warningregistry__",
         "_",
         "__",
@@ -68,6 +70,8 @@ class NamespaceManager:
             "In": self._inputs,
             "Out": self._outputs,
         }
+        if sys.version_info < (3, 14):  # as the main module of Python itself
+            self._seed["__annotations__"] = {}
         self._seed_names = self._seed.keys()
         self._builtins = self._seed["__builtins__"]
         self.prepare()
@@ -87,9 +91,12 @@ class NamespaceManager:
 
         Names that are missing come back (``globals().clear()``), and so does ``__builtins__``
         when it was rebound: without it no cell could call ``print``. A rebound ``__name__``,
-        ``In`` or ``Out`` is the user's own choice and stays.
+        ``In`` or ``Out`` is the user's own choice and stays. What was warned of is forgotten: the
+        next cell has other lines under the same numbers.
         """
         namespace = self._namespace
+        if "__warningregistry__" in namespace:
+            del namespace["__warningregistry__"]
         if namespace.get("__builtins__") is not self._builtins:
             namespace["__builtins__"] = self._builtins
         if not self._seed_names <= namespace.keys():

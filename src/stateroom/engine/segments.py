@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import itertools
 import warnings
+from builtins import compile  # noqa: A004 - cells may put another in its place
 from collections.abc import Callable
 from inspect import CO_COROUTINE
 from types import CodeType

@@ -13,7 +13,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Stack", "short_stack"]
+__all__ = ["Stack", "short_stack", "traceback_of"]
 
 MAX_SHORT_FRAMES = 50
 MAX_BODIES = 512
@@ -24,6 +24,12 @@ _OTHER_SOURCES = ("<stdin", "<string")
 
 _bodies: dict[tuple[Any, ...], str] = {}
 """What is printed below the head of a frame, by the lines and the span; cleared when full."""
+
+
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """``error.__traceback__``, not asked of the error, whose attributes may be the user's code."""
+    trace: TracebackType | None = BaseException.__dict__["__traceback__"].__get__(error)
+    return trace
 
 
 class Stack(traceback.StackSummary):

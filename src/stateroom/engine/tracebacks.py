@@ -12,15 +12,16 @@ import os.path
 import re
 import sys
 import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
 from ..protocol.messages import ErrorInfo, FrameInfo
-from .stacks import short_stack
+from .stacks import short_stack, traceback_of
 
-__all__ = ["STR_CALLERS", "describe_exception", "is_engine_file"]
+__all__ = ["ASKING", "describe_exception", "first_user_frame", "is_engine_file", "text_without_chain"]
 
 PACKAGE_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 MAX_CHAIN = 64
@@ -55,16 +56,49 @@ def describe_exception(error: BaseException, *, max_chars: int) -> ErrorInfo:
     """
     try:
         return _Description(max_chars).of(error)
-    except Exception as failure:  # noqa: BLE001 - the error is hostile, the answer is due
-        name = _type_name(error)
-        message = _cut(_safe_str(error), max_chars)
-        text = f"{name}: {message}\n(its traceback cannot be shown: {_type_name(failure)})\n"
-        return ErrorInfo(type=name, module=_module(error), message=message, text=text)
+    except BaseException as failure:  # noqa: BLE001 - the error is hostile, the answer is due
+        return _from_outside(error, failure, max_chars)
+
+
+def text_without_chain(error: BaseException) -> str:
+    """What Python prints for ``error`` alone; raises what a hostile one raises."""
+    parts = _alone(error)
+    parts.__cause__ = parts.__context__ = parts.exceptions = None
+    return "".join(parts.format())
 
 
 def is_engine_file(filename: str) -> bool:
     """Does code of this file belong to the package rather than to its user?"""
     return filename.startswith(PACKAGE_FOLDER)
+
+
+def _from_outside(error: BaseException, failure: BaseException, max_chars: int) -> ErrorInfo:
+    """What can be said of an exception that is asked for nothing but its ``str``."""
+    name, message = _type_name(error), _cut(_safe_str(error), max_chars)
+    frames = list(deque(_frames_from_outside(traceback_of(error)), MAX_FRAMES))
+    lines = ["Traceback (most recent call last):"] if frames else []
+    for frame in frames:
+        lines.append(f'  File "{frame.filename}", line {frame.line}, in {frame.name}')
+        if frame.source:
+            lines.append(f"    {frame.source}")
+    lines += [f"{name}: {message}", f"(no more of it can be shown: {_type_name(failure)})"]
+    text = _cut("\n".join(lines) + "\n", max_chars)
+    return ErrorInfo(type=name, module=_module(error), message=message, frames=frames, text=text)
+
+
+def _frames_from_outside(start: TracebackType | None) -> Iterator[FrameInfo]:
+    while start is not None:
+        code = start.tb_frame.f_code
+        if not is_engine_file(code.co_filename):
+            frame = FrameInfo(filename=code.co_filename, name=code.co_name, line=start.tb_lineno)
+            try:
+                frame.source = _cut(
+                    linecache.getline(code.co_filename, start.tb_lineno).strip(), MAX_LINE_CHARS
+                )
+            except BaseException:  # noqa: BLE001, S110 - a loader, asked for the source
+                pass
+            yield frame
+        start = start.tb_next
 
 
 class _Description:
@@ -91,7 +125,8 @@ class _Description:
         parts.__cause__, info.cause = self._linked(error.__cause__, chain_left, group_depth)
         parts.__context__, info.context = self._linked(error.__context__, chain_left, group_depth)
         parts.exceptions = None
-        if isinstance(error, BaseExceptionGroup):
+        if _is_a(error, BaseExceptionGroup):
+            assert isinstance(error, BaseExceptionGroup)
             parts.exceptions, info.group = self._members(error, chain_left, group_depth + 1)
         return parts, info
 
@@ -141,10 +176,10 @@ def _alone(error: BaseException) -> traceback.TracebackException:
     """One exception without its chain, trimmed; a ``_seen`` set keeps ``traceback`` from following it."""
     limit = getattr(sys, "tracebacklimit", MAX_TRACEBACK_DEPTH)
     limit = max(limit, 0) if isinstance(limit, int) else MAX_TRACEBACK_DEPTH
-    start = _first_user_frame(error.__traceback__)
+    start = first_user_frame(error.__traceback__)
     stack = (
         None
-        if hasattr(sys, "tracebacklimit") or isinstance(error, _LOOKS_AT_FRAMES)
+        if hasattr(sys, "tracebacklimit") or _is_a(error, *_LOOKS_AT_FRAMES)
         else short_stack(start, PACKAGE_FOLDER)
     )
     if stack is None:
@@ -161,17 +196,19 @@ def _alone(error: BaseException) -> traceback.TracebackException:
 
 def _as_printed(message: str, error: BaseException) -> str:
     """What the printer in C of older versions says and their ``traceback`` module does not."""
-    if sys.version_info >= (3, 13) or not isinstance(error, NameError | AttributeError):
+    if sys.version_info >= (3, 13) or not _is_a(error, NameError, AttributeError):
         return message
     if sys.version_info >= (3, 12):
         return message + "?" if _IMPORT_HINT.search(message) else message
     from .suggestions import suggestion
 
+    assert isinstance(error, NameError | AttributeError)
     name = suggestion(error)
     return message if name is None else f"{message}. Did you mean: '{name}'?"
 
 
-def _first_user_frame(start: TracebackType | None) -> TracebackType | None:
+def first_user_frame(start: TracebackType | None) -> TracebackType | None:
+    """A traceback from where the package's own frames end."""
     while start is not None and is_engine_file(start.tb_frame.f_code.co_filename):
         start = start.tb_next
     return start
@@ -194,8 +231,10 @@ def _frames(error: BaseException, parts: traceback.TracebackException) -> Iterat
         stack = stack[:half] + stack[-half:]
     for frame in stack:
         yield _frame_info(frame)
-    if isinstance(error, SyntaxError) and isinstance(error.filename, str):
-        yield _syntax_frame(error)
+    if _is_a(error, SyntaxError):
+        assert isinstance(error, SyntaxError)
+        if isinstance(error.filename, str):
+            yield _syntax_frame(error)
 
 
 def _frame_info(frame: traceback.FrameSummary) -> FrameInfo:
@@ -218,16 +257,21 @@ def _frame_info(frame: traceback.FrameSummary) -> FrameInfo:
 
 def _syntax_frame(error: SyntaxError) -> FrameInfo:
     """Where a SyntaxError is: no frame of a traceback, but the place that its reader looks for."""
-    end = error.end_offset
+    line, column, end_column = _place(error.lineno), _place(error.offset), _place(error.end_offset)
     return FrameInfo(
-        filename=error.filename or "",
+        filename=_plain(error.filename or ""),
         name="<module>",
-        line=error.lineno,
-        end_line=error.end_lineno or error.lineno,
-        column=error.offset - 1 if error.offset else None,
-        end_column=end - 1 if end is not None and end > 0 else None,
-        source=_cut((error.text or "").rstrip("\n"), MAX_LINE_CHARS),
+        line=line,
+        end_line=_place(error.end_lineno) or line,
+        column=column and column - 1,
+        end_column=end_column and end_column - 1,
+        source=_cut(_plain(error.text or "").rstrip("\n"), MAX_LINE_CHARS),
     )
+
+
+def _place(number: object) -> int | None:
+    """A line or a column of a SyntaxError, which may be made with anything for it; both count from 1."""
+    return number if type(number) is int and 0 < number < 1 << 31 else None
 
 
 def _characters(line: str, byte_offset: int | None) -> int | None:
@@ -239,37 +283,43 @@ def _characters(line: str, byte_offset: int | None) -> int | None:
 
 def _message(error: BaseException, parts: traceback.TracebackException) -> str:
     """``str(error)``, asked for once where the text has it unchanged (without a "Did you mean")."""
-    if isinstance(error, NameError | AttributeError | ImportError):
+    if _is_a(error, NameError, AttributeError, ImportError):
         return _safe_str(error)
     return str(parts)
+
+
+def _is_a(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """``isinstance``, without the attribute ``__class__``, which may be anything or raise."""
+    return issubclass(type(error), kinds)
 
 
 def _notes(notes: Any) -> list[str]:
     if notes is None:
         return []
     if isinstance(notes, list | tuple):
-        return [note if isinstance(note, str) else _safe_str(note) for note in notes[:MAX_NOTES]]
+        return [_safe_str(note) for note in notes[:MAX_NOTES]]
     return [_safe_str(notes)]
 
 
 def _safe_str(value: object) -> str:
     try:
-        return str(value)
+        return _plain(str(value))
     except BaseException:  # noqa: BLE001 - CPython's own words for it
         return "<exception str() failed>"
 
 
-STR_CALLERS = frozenset({_safe_str.__code__, traceback._safe_string.__code__})  # type: ignore[attr-defined]
-"""The code that calls ``str()`` of an exception, and takes whatever is raised in there for a failed one."""
+def _plain(text: str) -> str:
+    """The text without a subclass, whose methods are the user's."""
+    return str.__str__(text)
 
 
 def _type_name(error: BaseException) -> str:
-    return str(type.__dict__["__qualname__"].__get__(type(error)))
+    return _plain(type.__dict__["__qualname__"].__get__(type(error)))
 
 
 def _module(error: BaseException) -> str:
     module = type.__dict__["__module__"].__get__(type(error))
-    return module if isinstance(module, str) else "<unknown>"
+    return _plain(module) if isinstance(module, str) else "<unknown>"
 
 
 def _joined(pieces: Iterable[str], max_chars: int) -> str:
@@ -284,6 +334,24 @@ def _joined(pieces: Iterable[str], max_chars: int) -> str:
         tail = (tail + piece[len(head_part) :])[-tail_chars:]
     left_out = total - len(head) - len(tail)
     return head + (_gap(left_out) if left_out else "") + tail
+
+
+ASKING = frozenset(
+    function.__code__
+    for function in (
+        _Description._take_up,
+        _Description._members,
+        _alone,
+        _frames,
+        _syntax_frame,
+        _frame_info,
+        _notes,
+        _safe_str,
+        _joined,
+        traceback._safe_string,  # type: ignore[attr-defined]
+    )
+)
+"""The code that asks an exception about itself, and copes with whatever is raised in there."""
 
 
 def _cut(text: str, max_chars: int) -> str:

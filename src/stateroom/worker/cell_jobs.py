@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 import sys
-import time
+from asyncio import CancelledError
 from collections.abc import Callable
+from functools import partial
+from os import getpid  # cells may put other functions in the places of these
+from time import perf_counter
 from typing import Any
 
 from ..engine.async_executor import AsyncExecutor
@@ -25,6 +27,7 @@ from .publisher import Publisher
 from .replies import failure, leave_child, success
 from .steps import StepBroker
 from .time_limit import TimeLimit
+from .uncaught import call_hook, remember, user_hook
 from .user_code import call_user_code
 
 __all__ = ["SHOWING", "CellJobs"]
@@ -60,7 +63,7 @@ class CellJobs:
         self._publisher = publisher
         self._input = broker
         self._steps = steps
-        self._pid = os.getpid()
+        self._pid = getpid()
 
     def __repr__(self) -> str:
         return f"<CellJobs running={self._output.running} {self._runner!r}>"
@@ -69,7 +72,7 @@ class CellJobs:
         """Run the cell; its reply, and the buffers that belong to it."""
         self._begin(message)
         reply, buffers = self._run(message)
-        if os.getpid() != self._pid:
+        if getpid() != self._pid:
             leave_child(reply)
         return reply, buffers
 
@@ -99,7 +102,7 @@ class CellJobs:
             sys.path[:1] = [os.path.dirname(os.path.abspath(message.filename))]
 
     def _run(self, message: ExecuteMessage) -> tuple[ResultMessage | ErrorMessage, list[Any]]:
-        started = time.perf_counter()
+        started = perf_counter()
         mode = ExecutionMode.UNKNOWN
         executor = self._executor
         try:
@@ -117,18 +120,39 @@ class CellJobs:
             with self._limit:
                 shown = show(value, executor.config)
             self._publisher.send_figures()
-        except BaseException as error:  # noqa: BLE001 - whatever a cell raises is its outcome
-            return self._failure(message, error, mode, time.perf_counter() - started), []
-        return success(message, mode, time.perf_counter() - started, shown), shown.buffers
+        except BaseException as raised:  # noqa: BLE001 - whatever a cell raises is its outcome
+            error = raised
+        else:
+            return success(message, mode, perf_counter() - started, shown), shown.buffers
+        error = self._uncaught(message, error)
+        return self._failure(message, error, mode, perf_counter() - started), []
 
     def _warn_of_blocking(self, message: ExecuteMessage, verdict: Verdict) -> None:
         fields = {"call": verdict.call, "line": verdict.line, "via": verdict.via}
         self._send(WarningMessage(event="blocking_call", execution_id=message.execution_id, fields=fields))
 
+    def _uncaught(self, message: ExecuteMessage, error: BaseException) -> BaseException:
+        """Do what Python does with an error; the error, or the cancel that ended this."""
+        if issubclass(type(error), SystemExit):
+            return error
+        remember(error)
+        hook = user_hook()
+        if hook is None or self._is_cancel(message, error):
+            return error
+        self._interrupts.aim(Target(message.number, SHOWING, in_loop=False))
+        try:
+            self._runner.run_outside_loop(partial(call_hook, hook, error), blocking=False)
+        except CancelledError as cancel:
+            return cancel
+        return error
+
+    def _is_cancel(self, message: ExecuteMessage, error: BaseException) -> bool:
+        return issubclass(type(error), CancelledError) and self._interrupts.wanted(message.number)
+
     def _failure(
         self, message: ExecuteMessage, error: BaseException, mode: ExecutionMode, duration_s: float
     ) -> ErrorMessage:
-        cancelled = isinstance(error, asyncio.CancelledError) and self._interrupts.wanted(message.number)
+        cancelled = self._is_cancel(message, error)
         if cancelled:
             note_cancel(error, f"the session, request {self._interrupts.page.read()[1]}")
         max_chars = self._executor.config.max_error_chars
@@ -143,5 +167,5 @@ class CellJobs:
         """A cell that failed has drawn something all the same; a cancel that comes now ends only this."""
         try:
             self._publisher.send_figures()
-        except asyncio.CancelledError:
+        except CancelledError:
             pass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from asyncio import CancelledError
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,13 +44,14 @@ class CellRunner:
     def run(self, plan: Plan, target: Target) -> Any:
         """The value of the cell's last expression; raises what the cell raises."""
         if self._interrupts.wanted(target.number):
-            raise asyncio.CancelledError("the cell was cancelled before it began")
+            raise CancelledError("the cell was cancelled before it began")
         if plan.cell.is_coroutine:
             return self._run_in_loop(plan, target)
         blocking = plan.mode is ExecutionMode.BLOCKING_SYNC
-        return self._run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
+        return self.run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
 
-    def _run_outside_loop(self, function: Callable[[], Any], *, blocking: bool) -> Any:
+    def run_outside_loop(self, function: Callable[[], Any], *, blocking: bool) -> Any:
+        """Call ``function`` as synchronous cells are called: the loop is on loan, or away if it blocks."""
         self._handover.still()
         if blocking:
             self._handover.take_over()
@@ -93,7 +95,7 @@ class CellRunner:
         stretch.done.is_held = True
         self._handover.desk.task = target.task
         try:
-            stretch.value = self._run_outside_loop(stretch.function, blocking=True)
+            stretch.value = self.run_outside_loop(stretch.function, blocking=True)
         except BaseException as error:  # noqa: BLE001 - raised again in the task of the cell
             stretch.error = error
         self._handover.desk.task = None
@@ -106,7 +108,7 @@ class CellRunner:
         while True:
             try:
                 return self._handover.home()
-            except asyncio.CancelledError as error:
+            except CancelledError as error:
                 stretch.error = error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from time import perf_counter
 from typing import Any
 
 from ..engine.async_executor import AsyncExecutor
@@ -56,7 +56,7 @@ class CheckpointJobs:
     def _save(self, message: CheckpointMessage) -> CheckpointedMessage:
         from .checkpoint import write_checkpoint
 
-        started = time.perf_counter()
+        started = perf_counter()
         checkpoint = write_checkpoint(
             self._executor.namespace_manager,
             live=self._live,
@@ -71,7 +71,7 @@ class CheckpointJobs:
                 self._outbox.wait_for_room()
         finally:
             checkpoint.release()
-        duration_s = time.perf_counter() - started
+        duration_s = perf_counter() - started
         return CheckpointedMessage(execution_id=message.execution_id, duration_s=duration_s)
 
     def _restore(self, message: RestoreMessage) -> RestoredMessage:

@@ -16,10 +16,10 @@ import heapq
 import os
 import selectors
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from .origin import origin_of_cell
@@ -101,12 +101,12 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         super()._run_once()  # type: ignore[misc]
 
     def _process_events(self, events: Any) -> None:
-        self.busy_since = time.monotonic()  # the wait for events is over
+        self.busy_since = monotonic()  # the wait for events is over
         super()._process_events(events)  # type: ignore[misc]
 
     def _note_end_of_callbacks(self) -> None:
         since, self.busy_since = self.busy_since, None
-        if since is not None and (lag_s := time.monotonic() - since) > self.lag_limit_s:
+        if since is not None and (lag_s := monotonic() - since) > self.lag_limit_s:
             self.on_lag(lag_s)
 
     def lent_here(self) -> bool:

@@ -21,9 +21,9 @@ import _thread
 import asyncio
 import enum
 import threading
-import time
 from collections.abc import Callable
 from threading import current_thread
+from time import monotonic
 from typing import Any
 
 from .event_loop import LoanDesk, MovableEventLoop
@@ -86,7 +86,7 @@ class Handover:
 
     def still(self) -> None:
         """The loop stands still from here on, on loan to the code that this thread runs next."""
-        self.still_since = time.monotonic()
+        self.still_since = monotonic()
         self.place = Place.STILL
         self.desk.lend()
 

@@ -12,6 +12,7 @@ from . import children
 from .lag_watch import LagWatch
 from .origin import follow_threads
 from .parts import Parts
+from .uncaught import print_unraisable
 from .user_display import display
 from .watches import HeartbeatWatch
 
@@ -29,6 +30,7 @@ def install(parts: Parts) -> None:
     _install_loop(parts)
     sources.install(parts.executor.compiler.sources)
     children.install(parts.executor.namespace_manager)
+    sys.unraisablehook = print_unraisable
     parts.interrupts.install()
     os.register_at_fork(after_in_child=lambda: _forget_after_fork(parts))
     sys.setswitchinterval(SWITCH_INTERVAL_S)

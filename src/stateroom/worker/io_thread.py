@@ -9,9 +9,9 @@ from __future__ import annotations
 import _thread
 import os
 import select
-import time
 import traceback
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from ..errors import ProtocolError
@@ -92,7 +92,7 @@ class IoThread:
         events = ready.pop(self._sock, 0)
         if events & select.POLLOUT:
             self._outbox.pump()
-        now = time.monotonic()
+        now = monotonic()
         if ready or (self._output.flush_at or now + 1) <= now:
             self._output_is_held = not self._output.try_drain(pipes=True)
         for watch in self.watches:
@@ -112,7 +112,7 @@ class IoThread:
                 self._set.set(fd, readable=look)
             else:
                 self._set.remove(fd)
-        now = time.monotonic()
+        now = monotonic()
         waits = [wait for watch in self.watches if (wait := watch.next_look(now)) is not None]
         if held:
             waits.append(BUSY_RETRY_S)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import select
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from ..protocol.messages import OutputMessage, Stream
 from .interrupts import Interrupts
@@ -173,7 +173,7 @@ class Output:
 
     def _pass_on(self) -> None:
         """Send the batch if it is due, or see to it that somebody will."""
-        now = time.monotonic()
+        now = monotonic()
         if self._size >= BATCH_BYTES or now - self._sent_at >= BATCH_INTERVAL_S:
             self._flush()
         elif self.flush_at is None:
@@ -202,7 +202,7 @@ class Output:
         if self._batch.parts:
             self._size = 0
             self._send_batch(self._batch)
-            self._sent_at = time.monotonic()
+            self._sent_at = monotonic()
 
     def _send_batch(self, batch: Batch) -> None:
         parts = batch.parts[:]

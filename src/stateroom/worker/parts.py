@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..engine.async_executor import AsyncExecutor
 from ..engine.namespace import NamespaceManager
-from ..engine.tracebacks import STR_CALLERS
+from ..engine.tracebacks import ASKING
 from ..errors import ProtocolError
 from ..protocol.cancel_page import CancelPage
 from ..protocol.framing import FrameReader, FrameWriter
@@ -117,9 +117,7 @@ class Parts:
     def _make_streams(self, endpoints: Endpoints) -> None:
         engine = self.settings.engine
         self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io)
-        self.interrupts = Interrupts(
-            endpoints.page, showing=SHOWING | STR_CALLERS, limit=self.limit, waits=WAITS
-        )
+        self.interrupts = Interrupts(endpoints.page, showing=SHOWING | ASKING, limit=self.limit, waits=WAITS)
         limit = OutputLimit(engine.max_output_bytes, engine.max_output_lines)
         self.output = Output(
             self.outbox, endpoints.pipes, limit, self.interrupts, is_terminal=engine.is_terminal

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from operator import length_hint
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from ..protocol.messages import ProgressMessage
@@ -64,7 +64,7 @@ class Progress(Generic[T]):
         self.completed = completed
         self.total = self.total if total is None else total
         self.description = self.description if description is None else description
-        if not self.done and time.monotonic() >= self._due:
+        if not self.done and monotonic() >= self._due:
             self._report()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Progress(Generic[T]):
             self._report()
 
     def _report(self) -> None:
-        self._due = time.monotonic() + INTERVAL_S
+        self._due = monotonic() + INTERVAL_S
         publisher = installed()
         if publisher is None:
             self._write()

@@ -40,22 +40,23 @@ def failure(
 ) -> ErrorMessage:
     """A job has ended with an exception."""
     info = describe_exception(error, max_chars=max_chars)
-    if isinstance(error, SystemExit):
+    if issubclass(type(error), SystemExit):  # isinstance would ask the error
         info.exit_status = exit_status(error)
     return ErrorMessage(
         execution_id=job.execution_id,
         error=info,
         mode=mode,
         duration_s=duration_s,
-        cancelled=isinstance(error, asyncio.CancelledError),
+        cancelled=issubclass(type(error), asyncio.CancelledError),
     )
 
 
-def exit_status(error: SystemExit) -> int | None:
+def exit_status(error: BaseException) -> int | None:
     """The status that ``python`` would exit with; None for a message, which it prints, exiting with 1."""
-    if error.code is None:
+    code = SystemExit.__dict__["code"].__get__(error)
+    if code is None:
         return 0
-    return int(error.code) & 0xFF if isinstance(error.code, int) else None
+    return int.__and__(code, 0xFF) if issubclass(type(code), int) else None
 
 
 def leave_child(reply: ResultMessage | ErrorMessage) -> NoReturn:

@@ -7,9 +7,9 @@ The i/o thread is the clock: it signals the main thread, whose signal handler ra
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from threading import get_ident
+from time import monotonic
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME
 
@@ -46,7 +46,7 @@ class TimeLimit:
 
     def __enter__(self) -> None:
         self.ended = 0
-        self._begun = time.monotonic()
+        self._begun = monotonic()
         self._ends_at = self._begun + self.limit_s
         if not self._looking:
             self._looking = True
@@ -57,12 +57,12 @@ class TimeLimit:
 
     def has_passed(self) -> bool:
         """Whether code is running on borrowed time."""
-        return self._ends_at is not None and time.monotonic() >= self._ends_at
+        return self._ends_at is not None and monotonic() >= self._ends_at
 
     def end(self) -> TookTooLong:
         """What to raise; the time begins anew."""
         self.ended += 1
-        self._ends_at = time.monotonic() + self.limit_s
+        self._ends_at = monotonic() + self.limit_s
         return TookTooLong(f"it took longer than {self.limit_s} s")
 
     def next_look(self, now: float) -> float | None:

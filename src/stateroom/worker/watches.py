@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from ..engine.telemetry import Telemetry
@@ -47,7 +47,7 @@ class CellWatch:
 
     def cell_begins(self) -> None:
         """From the main thread. Wakes the i/o thread only if it has stopped looking some time ago."""
-        self._begun = time.monotonic()
+        self._begun = monotonic()
         self._running = True
         if not self._looking:
             self._looking = True
@@ -87,7 +87,7 @@ class HeartbeatWatch:
         self.interval_s = interval_s
         self._send = send
         self._telemetry = telemetry
-        self._due = time.monotonic() + interval_s
+        self._due = monotonic() + interval_s
 
     def __repr__(self) -> str:
         return f"<HeartbeatWatch interval_s={self.interval_s}>"

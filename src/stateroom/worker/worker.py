@@ -177,15 +177,16 @@ class SubprocessWorker:
     def _serve(self, job: Job) -> None:
         """Do one job and send its reply."""
         self.parts.cell_watch.cell_begins()
-        if isinstance(job, ExecuteMessage):
-            self._finish(job, *self.cells.do(job))
-            return
         reply: Reply
+        buffers: list[Any] = []
         try:
-            reply = self.parts.checkpoints.do(job)
-        except BaseException as error:  # noqa: BLE001 - code of the user's objects has run
+            if isinstance(job, ExecuteMessage):
+                reply, buffers = self.cells.do(job)
+            else:
+                reply = self.parts.checkpoints.do(job)
+        except BaseException as error:  # noqa: BLE001 - of the user's objects, or of a module that a cell changed
             reply = failure(job, error, max_chars=self.parts.settings.engine.max_error_chars)
-        self._finish(job, reply)
+        self._finish(job, reply, buffers)
 
     def _finish(self, job: Job, reply: Reply, buffers: list[Any] | None = None) -> None:
         """All output of the job, then its one reply, then ready for the next."""

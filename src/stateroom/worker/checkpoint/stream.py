@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pickle import PickleBuffer
+from time import monotonic
 from typing import Any
 
 __all__ = ["Limits", "OverLimit", "Stream"]
@@ -42,7 +42,7 @@ class Stream:
 
     def start_entry(self) -> None:
         """Begin the time of the next variable."""
-        self._deadline = time.monotonic() + self._limits.timeout_s
+        self._deadline = monotonic() + self._limits.timeout_s
 
     def write(self, data: Any) -> None:
         """What the pickler has ready: a frame of small things, or one large object."""
@@ -62,7 +62,7 @@ class Stream:
 
     def check_limits(self) -> None:
         """Raise OverLimit for a variable that takes too much time or space."""
-        if time.monotonic() > self._deadline:
+        if monotonic() > self._deadline:
             raise OverLimit(f"it takes longer than {self._limits.timeout_s} s to pickle")
         if self._written > self._limits.max_stream_bytes:
             raise OverLimit(f"it takes more than {self._limits.max_stream_bytes} bytes to pickle")

@@ -125,6 +125,14 @@ SWALLOW = {
         "async def f():\n    while True:\n        try: print('on'); await asyncio.sleep(100)\n"
         "        except asyncio.CancelledError: pass\nawait f()"
     ),
+    "asyncio.run": (
+        "async def f():\n    while True:\n        try: print('on'); await asyncio.sleep(100)\n"
+        "        except asyncio.CancelledError: pass\nasyncio.run(f())"
+    ),
+    "uvloop.run": (
+        "import uvloop\nasync def f():\n    while True:\n        try: print('on'); await asyncio.sleep(100)\n"
+        "        except asyncio.CancelledError: pass\nuvloop.run(f())"
+    ),
 }
 
 

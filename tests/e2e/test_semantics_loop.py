@@ -1,6 +1,7 @@
 """Rows L1 to L8 (loop, tasks, contexts) of the semantics, end to end."""
 
 import asyncio
+import sys
 
 import pytest
 import structlog.testing
@@ -95,6 +96,7 @@ async def test_L1_background_tasks_go_on_between_cells(session):
         "asyncio.get_event_loop().run_until_complete(f())",
         "with asyncio.Runner() as runner: value = runner.run(f())\nvalue",
         "loop = asyncio.new_event_loop(); value = loop.run_until_complete(f()); loop.close(); value",
+        "loop = asyncio.get_event_loop(); loop.call_later(0.01, loop.stop); loop.run_forever(); 5",
     ],
 )
 async def test_L2_code_that_runs_a_loop_of_its_own_works(way, code):
@@ -117,6 +119,14 @@ async def test_L2_in_a_coroutine_of_the_cell_it_is_one_clear_error(session):
         "asyncio.run() cannot be called from a running event loop",
     )
     assert (await session.run("await f()")).value == 5
+
+
+@pytest.mark.parametrize("prefix", ["", "time.sleep(0.05)\n"], ids=["still", "away"])
+async def test_L2_a_loop_on_loan_does_not_say_that_it_runs(session, prefix):
+    """Code that asks goes on to ``run_until_complete``, which works, whether or not the loop has moved."""
+    await session.run("import asyncio, time", check=True)
+    result = await session.run(prefix + "asyncio.get_event_loop().is_running()")
+    assert (result.error, result.value) == (None, False)
 
 
 async def test_L3_a_task_made_without_an_await_runs_and_is_kept_alive(way):
@@ -147,6 +157,23 @@ async def test_L4_a_cell_that_makes_a_task_and_blocks_works(way):
     if way.name != "fallback":  # the wrapper runs it inside of the loop
         assert result.value == [1]
     assert (await way.session.run("await asyncio.sleep(0.01)\ndone")).value == [1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 has no eager tasks")
+@pytest.mark.parametrize("prefix", ["", "await asyncio.sleep(0)\n"], ids=["sync", "stretch"])
+async def test_L4_an_eager_task_begins_in_the_loop_while_that_is_elsewhere(session, prefix):
+    code = TICK + "asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)\n"
+    code += (
+        "async def spin():\n    sum(i for i in range(10**6))\n    await asyncio.sleep(0)\n    done.set()\n"
+    )
+    await session.run(code + "import threading; t = asyncio.create_task(tick(10**6))", check=True)
+    cell = (
+        prefix
+        + "done = threading.Event()\ntime.sleep(0.01); spinning = asyncio.create_task(spin())\ndone.wait(30)"
+    )
+    result = await session.run(cell)
+    assert (result.value, result.stderr) == (True, "")
+    assert (await session.run("await spinning; t.done()")).value is False
 
 
 async def test_L4_the_running_loop_is_there_in_every_cell(way):

@@ -81,5 +81,5 @@ async def test_a_cancel_on_its_way_through_the_loop_that_finds_the_cell_running_
     with pytest.raises(asyncio.CancelledError):
         await task
     assert namespace["ended"] is True
-    target.cancel_task()  # arrives late
+    target.cancel(task)  # arrives late
     assert not target.cancel_scheduled

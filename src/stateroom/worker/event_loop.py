@@ -16,6 +16,7 @@ import heapq
 import os
 import selectors
 import sys
+from _asyncio import _get_running_loop, _set_running_loop
 from collections import deque
 from collections.abc import Callable
 from threading import get_ident
@@ -50,6 +51,8 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._strong: set[asyncio.Task[Any]] = set()
+        self._until_stopped: asyncio.Future[None] | None = None
+        """What ``run_forever`` of a cell waits for, while the loop runs elsewhere."""
         self.busy_since: float | None = None
         """Since when it has been running callbacks, on the monotonic clock; None while it waits."""
         self.lag_limit_s = float("inf")
@@ -69,12 +72,29 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         """Whether there are tasks that are not done."""
         return bool(self._strong)
 
+    def is_running(self) -> bool:
+        """As in asyncio; False for code that has the loop on loan, which may wait for it.
+
+        asyncio asks before it takes the first step of an eager task: not in a thread that only borrows.
+        """
+        return self._thread_id is not None and not self.lent_here()
+
     def run_forever(self) -> None:
+        """As in asyncio; from a cell that has the loop on loan, waits until ``stop()`` is called."""
+        if self.wait_elsewhere is not None and self.lent_here():
+            self._until_stopped = self.create_future()
+            self.wait_elsewhere(self._until_stopped)
+            return
         self.busy_since = None
         try:
             super().run_forever()
         finally:
             self._note_end_of_callbacks()
+
+    def stop(self) -> None:
+        super().stop()
+        if self._until_stopped is not None and not self._until_stopped.done():
+            self._until_stopped.set_result(None)
 
     def idle(self, fd: int) -> bool:
         """Wait for the first event; True if it is that ``fd``, which the loop watches, became readable.
@@ -85,12 +105,12 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
         if self._ready or self._scheduled:
             return False
         self._thread_id = get_ident()
-        asyncio._set_running_loop(self)
+        _set_running_loop(self)
         try:
             events = self._selector.select()
         finally:
             self._thread_id = None
-            asyncio._set_running_loop(None)
+            _set_running_loop(None)
         if len(events) == 1 and events[0][0].fd == fd:
             return True
         self._process_events(events)
@@ -111,7 +131,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
     def lent_here(self) -> bool:
         """Whether this thread has the loop as its running loop without running it."""
-        return asyncio._get_running_loop() is self and self._thread_id != get_ident()
+        return _get_running_loop() is self and self._thread_id != get_ident()
 
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: contextvars.Context | None = None
@@ -190,7 +210,8 @@ class LoanDesk:
     From ``lend()`` to ``take_back()``, ``get_running_loop()`` and ``create_task()`` find the loop. For
     ``asyncio.run``, ``Runner`` and ``run_until_complete``, which refuse to start under a running
     loop, asyncio's two private accessors are replaced by versions that do not see a loop which
-    is only on loan; both are looked up by asyncio as module attributes at each call.
+    is only on loan; both are looked up as attributes at each call, by asyncio of its module
+    ``events``, by uvloop of the package.
     """
 
     def __init__(self, loop: MovableEventLoop) -> None:
@@ -201,8 +222,6 @@ class LoanDesk:
         """The task of which a stretch is run in this thread: the current task, for that code."""
         self._own: asyncio.AbstractEventLoop | None = None
         """What user code has made the current loop of this thread: while it is open, nothing is on loan."""
-        self._get = asyncio._get_running_loop
-        self._set = asyncio._set_running_loop
         self._set_current = asyncio.set_event_loop
         self._all_of = asyncio.all_tasks
         self._current_of = asyncio.current_task
@@ -212,8 +231,8 @@ class LoanDesk:
 
     def install(self) -> None:
         """Replace asyncio's accessors, once in the life of the worker."""
-        asyncio.events._get_running_loop = self._get_running_loop
-        asyncio.events._set_running_loop = self._set_running_loop
+        asyncio.events._get_running_loop = asyncio._get_running_loop = self._get_running_loop
+        asyncio.events._set_running_loop = asyncio._set_running_loop = self._set_running_loop
         asyncio.events.set_event_loop = asyncio.set_event_loop = self._set_event_loop
         asyncio.tasks.current_task = asyncio.current_task = self._current_task
         if sys.version_info >= (3, 14):
@@ -223,32 +242,32 @@ class LoanDesk:
     def lend(self) -> None:
         """Make the loop this thread's running loop, without running it."""
         self.lent = True
-        self._set(self._on_loan())
+        _set_running_loop(self._on_loan())
 
     def take_back(self) -> None:
         self.lent = False
-        self._set(None)
+        _set_running_loop(None)
 
     def _get_running_loop(self) -> asyncio.AbstractEventLoop | None:
-        loop = self._get()
+        loop = _get_running_loop()
         return None if loop is self.loop and self.loop._thread_id != get_ident() else loop
 
     def _set_running_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if loop is None and self.lent and get_ident() == self.home:
             loop = self._on_loan()  # a loop of the cell's own has ended; the loan goes on
-        self._set(loop)
+        _set_running_loop(loop)
 
     def _set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """As in asyncio; a cell that brings a loop of its own does not see the one on loan."""
         self._set_current(loop)
         if get_ident() == self.home:
             self._own = loop if loop is not self.loop else None
-            if self.lent and self._get() in (None, self.loop):
-                self._set(self._on_loan())
+            if self.lent and _get_running_loop() in (None, self.loop):
+                _set_running_loop(self._on_loan())
 
     def _current_task(self, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
         """As in asyncio, where the loop may be stepping another task in another thread."""
-        if self.task is not None and get_ident() == self.home and (loop or self._get()) is self.loop:
+        if self.task is not None and get_ident() == self.home and (loop or _get_running_loop()) is self.loop:
             return self.task
         return self._current_of(loop)
 
@@ -259,13 +278,13 @@ class LoanDesk:
         asked for the loop that this thread runs; for any other loop it looks at all threads.
         """
         loop = loop or asyncio.get_running_loop()
-        if loop is not self.loop or self._get() is not loop:
+        if loop is not self.loop or _get_running_loop() is not loop:
             return self._all_of(loop)
-        self._set(None)
+        _set_running_loop(None)
         try:
             return self._all_of(loop)
         finally:
-            self._set(loop)
+            _set_running_loop(loop)
 
     def _on_loan(self) -> asyncio.AbstractEventLoop | None:
         return self.loop if self._own is None or self._own.is_closed() else None

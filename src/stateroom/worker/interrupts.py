@@ -26,26 +26,23 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
-import selectors
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
+from .own_loops import ASYNCIO_FOLDER, OwnLoop, own_loop_at
 from .time_limit import TimeLimit
 from .waiting import waits_for
 
 __all__ = ["Decision", "Interrupts", "Target", "decide"]
 
 ENGINE_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
-ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 INSIST_FROM_ATTEMPT = 2
-LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
-RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete.__code__
 
 
 class Decision(enum.Enum):
@@ -73,7 +70,7 @@ class Target:
         self.raised = False
         """Whether that attempt has raised in the cell."""
         self.cancel_scheduled = False
-        """``cancel_task`` is on its way through the loop, and may find the cell running before it arrives."""
+        """``cancel`` is on its way through the loop, and may find the cell running before it arrives."""
 
     def is_due(self, attempt: int) -> bool:
         """Whether a signal of this attempt is to be acted upon, or one of it has been already."""
@@ -81,14 +78,16 @@ class Target:
             return True
         return self.cancel_scheduled and not self.raised
 
-    def cancel_task(self) -> None:
-        """In the loop: cancel the task of the cell, unless it was interrupted on the way here."""
-        self.cancel_future(self.task)
+    def schedule_cancel(self, loop: asyncio.AbstractEventLoop, what: asyncio.Task[Any] | OwnLoop) -> None:
+        """Have ``loop`` cancel the task of the cell, or what a loop of the cell's own is run for."""
+        if not self.cancel_scheduled:
+            self.cancel_scheduled = True
+            loop.call_soon_threadsafe(self.cancel, what)
 
-    def cancel_future(self, future: asyncio.Future[Any] | None) -> None:
-        """The same for what a loop of the cell's own is run for."""
-        if self.cancel_scheduled and future is not None:
-            future.cancel()
+    def cancel(self, what: asyncio.Task[Any] | OwnLoop) -> None:
+        """In the loop: cancel it, unless the cell was interrupted on the way here."""
+        if self.cancel_scheduled:
+            what.cancel()
         self.cancel_scheduled = False
 
     def __repr__(self) -> str:
@@ -201,8 +200,8 @@ class Interrupts:
         if decision is Decision.LATER:
             self.missed = True
             return
-        own = None if target.in_loop or attempt >= INSIST_FROM_ATTEMPT else own_loop_runs_for(frame)
-        if own is not None:
+        own = None if target.in_loop else own_loop_at(frame)
+        if own is not None and (attempt < INSIST_FROM_ATTEMPT or own.swallows):
             self._cancel_own(own, target, attempt)
             return
         if attempt > target.attempts:
@@ -211,9 +210,8 @@ class Interrupts:
             self._insistence.begin(_frames_of_cell(frame, target, decision))
         if decision is Decision.RAISE:
             target.cancel_scheduled = False
-        elif target.task is not None and not target.cancel_scheduled:
-            target.cancel_scheduled = True
-            target.task.get_loop().call_soon_threadsafe(target.cancel_task)
+        elif target.task is not None:
+            target.schedule_cancel(target.task.get_loop(), target.task)
         if decision is not Decision.CANCEL_TASK:
             # The very class, no subclass: asyncio compares with `is` in 3.11 and 3.12.
             self._last = asyncio.CancelledError("the cell was cancelled")
@@ -221,12 +219,11 @@ class Interrupts:
             target.raised = True
             raise self._last
 
-    def _cancel_own(self, future: asyncio.Future[Any], target: Target, attempt: int) -> None:
-        """As asyncio's Runner does for SIGINT: an exception inside of a loop could cost it a callback."""
+    def _cancel_own(self, own: OwnLoop, target: Target, attempt: int) -> None:
         target.attempts, target.raised = attempt, False
-        if not target.cancel_scheduled:
-            target.cancel_scheduled = True
-            future.get_loop().call_soon_threadsafe(target.cancel_future, future)
+        if attempt >= INSIST_FROM_ATTEMPT:
+            self._insistence.begin(_not_of_the_machinery(own.frames()))
+        target.schedule_cancel(own.loop, own)
 
     def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
         if decide(frame, self._showing, self._waits) is Decision.RAISE:
@@ -246,16 +243,6 @@ class Interrupts:
             self._unraisablehook(unraisable)
 
 
-def own_loop_runs_for(frame: FrameType | None) -> asyncio.Future[Any] | None:
-    """What an event loop that the cell runs itself is run for, if its own code has the thread now."""
-    while frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE):
-        if frame.f_code is RUN_UNTIL_COMPLETE:
-            future = frame.f_locals.get("future")
-            return future if isinstance(future, asyncio.Future) and not future.done() else None
-        frame = frame.f_back
-    return None
-
-
 def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:
     while frame is not None and frame.f_code not in codes:
         frame = frame.f_back
@@ -271,6 +258,10 @@ def _frames_of_cell(frame: FrameType | None, target: Target, decision: Decision)
         while frame is not None and frame.f_code is not RUN_HANDLE:
             frames.append(frame)
             frame = None if frame.f_code in target.codes else frame.f_back
+    return _not_of_the_machinery(frames)
+
+
+def _not_of_the_machinery(frames: Iterable[FrameType]) -> list[FrameType]:
     return [
         each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))
     ]

@@ -1,0 +1,98 @@
+"""Other people's loops in a cell: uvloop, Trio and AnyIO, as their users write it."""
+
+import asyncio
+import textwrap
+
+import pytest
+
+import stateroom
+
+TICK = """
+import asyncio, time
+ticks = 0
+async def tick():
+    global ticks
+    while True:
+        ticks += 1
+        await asyncio.sleep(0.001)
+ticker = asyncio.create_task(tick())
+"""
+TRIO = """
+    import trio
+    async def nap(seconds):
+        print("on")
+        await trio.sleep(seconds)
+        return await trio.to_thread.run_sync(lambda: trio.from_thread.run_sync(lambda: 5))
+    trio.run(nap, {seconds})
+"""
+ANYIO = """
+    import anyio
+    async def nap(seconds):
+        print("on")
+        await anyio.sleep(seconds)
+        return await anyio.to_thread.run_sync(lambda: anyio.from_thread.run(anyio.sleep, 0) or 5)
+"""
+CELLS = {
+    "trio": TRIO,
+    "anyio on trio": ANYIO + "    anyio.run(nap, {seconds}, backend='trio')",
+    "anyio on asyncio": ANYIO + "    anyio.run(nap, {seconds})",
+    "anyio on uvloop": ANYIO + "    anyio.run(nap, {seconds}, backend_options={{'use_uvloop': True}})",
+    "anyio in the session's loop": ANYIO + "    await nap({seconds})",
+    "anyio task group": ANYIO
+    + """
+    async with anyio.create_task_group() as group:
+        group.start_soon(nap, {seconds})
+    5
+    """,
+    "anyio portal": ANYIO
+    + """
+    from anyio.from_thread import start_blocking_portal
+    with start_blocking_portal() as portal:
+        value = portal.call(nap, {seconds})
+    value
+    """,
+    "uvloop": """
+    import uvloop
+    async def nap(seconds):
+        print("on")
+        await asyncio.sleep(seconds)
+        return 5
+    uvloop.run(nap({seconds}))
+    """,
+    "loop of uvloop": """
+    import uvloop
+    async def nap(seconds):
+        print("on")
+        await asyncio.sleep(seconds)
+        return 5
+    loop = uvloop.new_event_loop()
+    try:
+        value = loop.run_until_complete(nap({seconds}))
+    finally:
+        loop.close()
+    value
+    """,
+}
+
+
+@pytest.mark.parametrize("code", CELLS.values(), ids=CELLS)
+async def test_runs_and_leaves_the_session_its_own_loop(session, code):
+    await session.run(TICK, check=True)
+    result = await session.run(textwrap.dedent(code.format(seconds=0.05)), check=True)
+    assert (result.value, result.stderr) == (5, "")
+    assert (await session.run("asyncio.get_running_loop() is ticker.get_loop()")).value is True
+    assert (await session.run("before = ticks; await asyncio.sleep(0.01); ticks > before")).value is True
+
+
+@pytest.mark.parametrize("code", CELLS.values(), ids=CELLS)
+async def test_is_ended_by_one_cancel(code):
+    async with stateroom.Session(cancel_grace_s=20) as session:
+        await session.run(TICK, check=True)
+        started = asyncio.Event()
+        cell = textwrap.dedent(code.format(seconds=100))
+        running = asyncio.create_task(session.run(cell, on_output=lambda _: started.set()))
+        await started.wait()
+        assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
+        result = await running
+        assert (result.cancelled, result.error.type) == (True, "CancelledError")
+        assert (await session.run("await asyncio.sleep(0, ticker.done())")).value is False

@@ -111,13 +111,17 @@ class ConfigureMessage(_Message, tag="configure"):
 
 
 class ExecuteMessage(_Message, tag="execute"):
-    """Run one cell. ``number`` is what the cancel page names it by; it only grows."""
+    """Run one cell. ``number`` is what the cancel page names it by; it only grows.
+
+    While execution ``after`` runs, the worker keeps this one, and begins it when that one has ended.
+    """
 
     execution_id: str
     number: int
     code: str
     filename: str | None = None
     argv: list[str] | None = None
+    after: int = 0
 
 
 class InputResponseMessage(_Message, tag="input_response"):

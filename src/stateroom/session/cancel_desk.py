@@ -44,21 +44,19 @@ class CancelDesk:
         running = self._router.running
         if execution_id is None and isinstance(running, CheckpointJob) and running.is_automatic:
             running = None
-        waiting = self._schedule.find_waiting(execution_id)
-        if waiting is None and execution_id is None and running is None:
-            waiting = self._schedule.first_waiting()
-        if waiting is not None:
-            self._schedule.cancel_waiting(waiting)
+        queued = self._schedule.find_queued(execution_id)
+        if queued is None and execution_id is None and running is None:
+            queued = self._schedule.first_queued()
+        if queued is not None and self._schedule.cancel_queued(queued):
             return CancelOutcome.CANCELLED
-        if running is None or execution_id not in (None, running.execution_id):
+        begun = queued or running
+        if begun is None or execution_id not in (None, begun.execution_id):
             return CancelOutcome.NOTHING_RUNNING
-        return await self.canceller.cancel(running, hard_stop=hard_stop)
+        return await self.canceller.cancel(begun, hard_stop=hard_stop)
 
     def abandon(self, work: Work) -> None:
         """Nobody waits for it any more: end it, so that the next one can run."""
-        if work in self._schedule.waiting:
-            self._schedule.cancel_waiting(work)
-        elif self._router.running is work:
+        if not self._schedule.cancel_queued(work) and not work.done.done():
             self._background.run(self.canceller.cancel(work, hard_stop=True))
 
     def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
@@ -72,10 +70,8 @@ class CancelDesk:
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
     async def _end_by_timeout(self, execution: Execution) -> None:
-        if execution in self._schedule.waiting:
-            self._schedule.cancel_waiting(execution)
-            return
-        await self.canceller.cancel(execution, hard_stop=True)
+        if not self._schedule.cancel_queued(execution):
+            await self.canceller.cancel(execution, hard_stop=True)
 
     def _request(self, number: int, attempt: int) -> None:
         if self._supervisor.link is not None:

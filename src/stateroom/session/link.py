@@ -105,6 +105,10 @@ class WorkerLink:
         """Send a message; dropped if the worker is gone."""
         self._transport.send(message)
 
+    def withdraw(self, number: int) -> bool:
+        """Take back execution ``number``, which was sent ahead; False if the worker has begun it."""
+        return self.process.withdraw(number)
+
     def request_cancel(self, number: int, attempt: int) -> None:
         """One signal for the end of execution ``number``."""
         self.process.request_cancel(number, attempt)

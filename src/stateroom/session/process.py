@@ -124,6 +124,9 @@ class PlumbedProcess:
         except (BlockingIOError, ConnectionResetError):
             return 0
 
+    def withdraw(self, number: int) -> bool:
+        return self._plumbing.page.withdraw(number)
+
     def request_cancel(self, number: int, attempt: int) -> None:
         """Name the execution in the page and signal the worker; harmless if it is not running."""
         self._plumbing.page.write(number, attempt)

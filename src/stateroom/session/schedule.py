@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Busy, FrameTooLarge, NotPlainData, SessionBroken, SessionClosed
-from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
-from .execution import error_info
+from ..protocol.lifecycle import ExecutionEvent, ExecutionState, SessionEvent, SessionState, advance_session
+from .execution import Execution, error_info
 from .router import Router, Work
 
 __all__ = ["Schedule"]
@@ -18,19 +18,38 @@ __all__ = ["Schedule"]
 class Schedule:
     """One piece of work at a time, in the order in which it came.
 
-    ``send(message)`` puts a message on the transport of the worker there is.
+    ``send(message)`` puts a message on the transport of the worker there is. So that the worker need not wait
+    for it, the next cell is sent while one runs, if ``may_send_ahead``; ``withdraw(number)`` takes that
+    back, or is False if the worker has begun it.
     """
 
-    def __init__(self, router: Router, send: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        send: Callable[[Any], None],
+        withdraw: Callable[[int], bool],
+        *,
+        may_send_ahead: bool,
+    ) -> None:
         self.state = SessionState.NEW
         self.waiting: deque[Work] = deque()
+        self.ahead: Execution | None = None
+        """What the worker has got already, and begins when the running cell has ended; it may be withdrawn."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
         self._send = send
+        self._withdraw = withdraw
+        self._may_send_ahead = may_send_ahead
 
     def __repr__(self) -> str:
-        return f"<Schedule {self.state.name} running={self._router.running!r} waiting={len(self.waiting)}>"
+        return f"<Schedule {self.state.name} running={self._router.running!r} queued={len(self.queued)}>"
+
+    @property
+    def queued(self) -> list[Work]:
+        """What has not begun, in the order in which it will."""
+        is_ahead = self.ahead is not None and self.ahead.state is ExecutionState.QUEUED
+        return [*([self.ahead] if is_ahead and self.ahead else []), *self.waiting]
 
     @property
     def is_closing(self) -> bool:
@@ -58,6 +77,8 @@ class Schedule:
         if self.state in (SessionState.STARTING, SessionState.RESTARTING):
             raise Busy(f"the session is {self.state} already; cells that are run now wait for its new worker")
         self.advance(SessionEvent.RESTART)
+        if self.ahead is not None and self._withdraw(self.ahead.number):
+            self.worker_lost()
 
     def submit(self, work: Work, *, queue: bool = True) -> None:
         """Send it now, or let it wait its turn.
@@ -74,15 +95,27 @@ class Schedule:
             self._begin(work)
         elif queue:
             self.waiting.append(work)
+            self._send_ahead()
         else:
             running = self._router.running
             what = running.execution_id if running is not None else "a restart"
             raise Busy(f"{what} is running and queue=False was given")
 
     def done(self) -> None:
-        """What ran has ended."""
-        if self.state is SessionState.BUSY:
+        """What ran has ended; the worker has begun what was sent ahead."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and ahead.state is ExecutionState.QUEUED:
+            ahead.advance(ExecutionEvent.EXECUTE)
+            self._router.running = ahead
+            self._send_ahead()
+        elif self.state is SessionState.BUSY:
             self.advance(SessionEvent.DONE)
+
+    def worker_lost(self) -> None:
+        """What was sent ahead has not begun, since what ran has not ended: it is for the next worker."""
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and ahead.state is ExecutionState.QUEUED:
+            self.waiting.appendleft(ahead)
 
     def send_next(self) -> None:
         """Begin what waits longest, if nothing runs."""
@@ -92,27 +125,51 @@ class Schedule:
                 self._begin(work)
             except (FrameTooLarge, NotPlainData) as error:
                 work.give_up(ExecutionEvent.CANCEL, error_info(error))
+            self._send_ahead()
 
-    def find_waiting(self, execution_id: str | None) -> Work | None:
-        """The waiting piece of work with this id."""
-        return next((work for work in self.waiting if work.execution_id == execution_id), None)
+    def find_queued(self, execution_id: str | None) -> Work | None:
+        """The piece of work with this id that has not begun."""
+        return next((work for work in self.queued if work.execution_id == execution_id), None)
 
-    def first_waiting(self) -> Work | None:
+    def first_queued(self) -> Work | None:
         """The cell, or what else was asked for, that waits longest."""
-        return next((work for work in self.waiting if not work.is_automatic), None)
+        return next((work for work in self.queued if not work.is_automatic), None)
 
-    def cancel_waiting(self, work: Work) -> None:
-        """Take it out: nothing of it runs."""
-        self.waiting.remove(work)
+    def cancel_queued(self, work: Work) -> bool:
+        """Take it out, so that nothing of it runs; False if it runs, or has."""
+        if work in self.waiting:
+            self.waiting.remove(work)
+        elif work not in self.queued or not self._withdraw(work.number):
+            return False
         error = error_info(asyncio.CancelledError("cancelled before it began"))
         if work.timeout_s is not None:
             error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
         work.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
+        return True
 
-    def fail_waiting(self, error: Exception) -> None:
-        """Nothing that waits will run."""
-        while self.waiting:
-            self.waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
+    def fail_queued(self, error: Exception) -> None:
+        """Nothing that has not begun will run."""
+        for work in self.queued:
+            if work is not self.ahead or self._withdraw(work.number):
+                work.give_up(ExecutionEvent.CANCEL, error_info(error))
+        self.waiting.clear()
+
+    def _send_ahead(self) -> None:
+        """Let the worker have the next cell while one runs."""
+        running = self._router.running
+        if not self._may_send_ahead or self.state is not SessionState.BUSY or self.ahead is not None:
+            return
+        if not isinstance(running, Execution) or not self.waiting:
+            return
+        work = self.waiting[0]
+        if isinstance(work, Execution):
+            work.message.after = running.number
+            try:
+                self._send(work.message)
+            except (FrameTooLarge, NotPlainData):
+                return  # told when its turn comes
+            self.ahead = work
+            self.waiting.popleft()
 
     def _begin(self, work: Work) -> None:
         self._send(work.message)
@@ -132,4 +189,4 @@ class Schedule:
     def start_failed(self, error: Exception) -> None:
         """No worker came up: nothing that waits will run."""
         self.advance(SessionEvent.START_FAILED)
-        self.fail_waiting(error)
+        self.fail_queued(error)

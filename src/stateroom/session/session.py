@@ -73,7 +73,14 @@ class Session:
             on_late_display=lambda message: call_back(self.on_late_display, message),
             on_violation=lambda error: self._supervisor.give_up_on(error),  # noqa: PLW0108 - made below
         )
-        self._schedule = Schedule(self._router, self._send)
+        self._schedule = Schedule(
+            self._router,
+            self._send,
+            self._withdraw,
+            # A checkpoint that is due after a cell comes before the next one.
+            may_send_ahead=self.config.checkpoint_every_cells is None
+            and self.config.checkpoint_every_s is None,
+        )
         self._numbers = itertools.count(1)
         self._keeper = CheckpointKeeper(self.config, lambda: next(self._numbers))
         self._supervisor = Supervisor(
@@ -223,7 +230,7 @@ class Session:
             pid=self.pid,
             python_version=link.python_version if link is not None else None,
             running=running.execution_id if running is not None else None,
-            queued=len(self._schedule.waiting),
+            queued=len(self._schedule.queued),
             executions=self._router.executions,
             messages=self._router.messages,
             restarts=self._supervisor.restarts,
@@ -316,7 +323,7 @@ class Session:
     async def _close(self) -> None:
         schedule, grace_s = self._schedule, self.config.close_grace_s
         closed = SessionClosed("the session was closed before this cell began")
-        schedule.fail_waiting(closed)
+        schedule.fail_queued(closed)
         try:
             if self._router.running is not None:
                 await self._cancels.canceller.ask(self._router.running, grace_s=grace_s)
@@ -324,7 +331,7 @@ class Session:
                 await self._checkpoints.make_last()
         finally:
             await self._supervisor.close(grace_s=grace_s)
-            schedule.fail_waiting(closed)
+            schedule.fail_queued(closed)
             await self._interceptors.settle(grace_s)
             await self._keeper.close()
             schedule.advance(SessionEvent.CLOSED)
@@ -361,6 +368,9 @@ class Session:
     def _send(self, message: Any) -> None:
         if self._supervisor.link is not None:
             self._supervisor.link.send(message)
+
+    def _withdraw(self, number: int) -> bool:
+        return self._supervisor.link is not None and self._supervisor.link.withdraw(number)
 
     def _pause(self, holder: object) -> None:
         if self._supervisor.link is not None:

@@ -164,6 +164,7 @@ class Supervisor:
         running = self._router.release()
         if running is not None:
             self._give_up(running, report)
+        self._schedule.worker_lost()
         if self._schedule.state in (SessionState.IDLE, SessionState.BUSY):
             self._schedule.advance(SessionEvent.WORKER_LOST)
             self._replace_lost(report)
@@ -177,7 +178,7 @@ class Supervisor:
             self._begin_replacing()
             self._background.run(self._try_to_replace(str(report)))
         else:
-            self._schedule.fail_waiting(SessionBroken(f"{report}; call restart() for a new worker"))
+            self._schedule.fail_queued(SessionBroken(f"{report}; call restart() for a new worker"))
 
     async def _try_to_replace(self, reason: str) -> None:
         try:

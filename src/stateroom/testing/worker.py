@@ -109,7 +109,8 @@ class ScriptedWorker:
             await self._next_change()
 
     async def next_cell(self) -> ScriptedCell:
-        """Take the next cell; waits until the session sends one."""
+        """Take the next cell; waits until the last one has ended, and the session has sent another."""
+        await self.until(lambda: self.cell is None or self.cell.has_ended)
         self.cell = ScriptedCell(self, await self.receive(ExecuteMessage))
         return self.cell
 
@@ -141,6 +142,13 @@ class ScriptedWorker:
 
     def read_rest(self, buffer: memoryview) -> int:
         return self.channel.read_rest(buffer)
+
+    def withdraw(self, number: int) -> bool:
+        for message in self._inbox:
+            if isinstance(message, ExecuteMessage) and message.number == number:
+                self._inbox.remove(message)
+                return True
+        return False
 
     def request_cancel(self, number: int, attempt: int) -> None:
         if self.returncode is not None:

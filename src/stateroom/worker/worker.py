@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Coroutine
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any
 
 from ..errors import FrameTooLarge, NotPlainData, ProtocolError
@@ -57,13 +57,18 @@ class SubprocessWorker:
         self.outbox, self.interrupts, self.cells = parts.outbox, parts.interrupts, parts.cells
         self._inbox: deque[Job | ShutdownMessage] = deque()
         self._current: Job | None = None
+        self._behind: Job | None = None
+        """Was sent while ``_current`` runs, and is next."""
+        self._turns = Lock()
+        """Held to see who is current, and to change that."""
+        self._page = endpoints.page
         self._waits_for_loop = False
         self._main_thread = get_ident()
         self._sock_fd = endpoints.sock.fileno()
 
     def __repr__(self) -> str:
-        running = self._current and self._current.execution_id
-        return f"<SubprocessWorker running={running} waiting={len(self._inbox)} {self.handover!r}>"
+        running, behind = (job and job.execution_id for job in (self._current, self._behind))
+        return f"<SubprocessWorker running={running} behind={behind} {self.handover!r}>"
 
     # Whichever thread reads
 
@@ -84,14 +89,21 @@ class SubprocessWorker:
             self.outbox.send(FaultMessage(reason="UnexpectedMessage: a worker is configured only once"))
 
     def _accept(self, message: Job) -> None:
-        """The Busy guard: one execution at a time."""
-        if self._current is not None:
-            self.outbox.send(busy(message, self._current))
-            return
-        self._current = message
-        if self._waits_for_loop:
-            self._aim_at_waiting(message)
-        self._enqueue(message)
+        """The Busy guard: one execution at a time, and one that was sent to come after it."""
+        with self._turns:
+            current = self._current
+            begins = current is None and self._page.begin(message.number)
+            waits = current is not None and self._behind is None and _comes_after(message, current)
+            if begins:
+                self._current = message
+            elif waits:
+                self._behind = message
+        if begins:
+            if self._waits_for_loop:
+                self._aim_at_waiting(message)
+            self._enqueue(message)
+        elif current is not None and not waits:
+            self.outbox.send(busy(message, current))
 
     def _enqueue(self, message: Job | ShutdownMessage) -> None:
         self._inbox.append(message)
@@ -120,6 +132,10 @@ class SubprocessWorker:
         start(self.parts)
         while isinstance(job := self._next(), Job):
             self._serve(job)
+            if self._inbox and self.handover.try_home():
+                # Cells that come back to back leave background tasks no other turn.
+                self.loop.stop()
+                self.handover.run_at_home()
         self._close()
 
     def _close(self) -> None:
@@ -198,10 +214,23 @@ class SubprocessWorker:
         self.parts.output.drain()
         if isinstance(reply, ResultMessage | ErrorMessage):
             reply.notes = [*reply.notes, *self.cells.end()]
-        self._current = None
+        following = self._take_next()
         self.parts.cell_watch.cell_ends()
         try:
             self.outbox.send(reply, buffers or None)
         except (FrameTooLarge, NotPlainData) as error:
             assert isinstance(reply, ResultMessage | ErrorMessage)
             self.outbox.send(shortened(reply, str(error)))
+        if following is not None:
+            self._inbox.appendleft(following)
+
+    def _take_next(self) -> Job | None:
+        """The current execution has ended: what was sent to come after it, unless that was withdrawn."""
+        with self._turns:
+            behind, self._behind = self._behind, None
+            self._current = behind if behind is not None and self._page.begin(behind.number) else None
+            return self._current
+
+
+def _comes_after(message: Job, current: Job) -> bool:
+    return isinstance(message, ExecuteMessage) and message.after == current.number

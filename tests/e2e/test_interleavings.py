@@ -56,35 +56,6 @@ async def test_a_callback_that_raises_harms_nobody(session, callback):
     assert (await session.run("1")).value == 1
 
 
-async def test_on_input_that_returns_no_string_is_an_error_of_the_cell(session):
-    result = await session.run("input()", on_input=lambda _: 42)
-    assert (result.error.type, "returned a int" in result.error.message) == ("EOFError", True)
-
-
-async def test_an_answer_for_an_old_worker_does_not_reach_the_new_one(session):
-    asked, answer = asyncio.Event(), asyncio.Event()
-
-    async def slow(_message):
-        asked.set()
-        await answer.wait()
-        return "old"
-
-    running = asyncio.create_task(session.run("input()", on_input=slow))
-    await asked.wait()
-    await session.restart()
-    assert (await running).error.type == "WorkerDied"
-    waiting = asyncio.Event()
-
-    async def ask_again(_message):
-        answer.set()
-        waiting.set()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        return "new"
-
-    assert (await session.run("input()", on_input=ask_again)).value == "new"
-
-
 async def test_close_by_two_while_a_cell_runs_and_more_come():
     session = stateroom.Session(close_grace_s=0.5)
     await session.start()
@@ -99,20 +70,6 @@ async def test_close_by_two_while_a_cell_runs_and_more_come():
     for method in (session.start, session.restart):
         with pytest.raises(stateroom.SessionClosed):
             await method()
-
-
-async def test_a_cancelled_close_goes_on():
-    session = stateroom.Session()
-    await session.start()
-    pid = session.pid
-    closing = asyncio.create_task(session.close())
-    await asyncio.sleep(0)
-    closing.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await closing
-    await session.close()
-    assert session.info.state == "closed"
-    assert pid is not None
 
 
 async def test_close_with_a_store_that_has_gone_ends_the_worker(tmp_path):
@@ -134,19 +91,6 @@ async def test_a_restart_takes_no_name_that_another_has(tmp_path):
         with pytest.raises(CheckpointError, match="is open"):
             await second.restart()
         await second.close()
-
-
-async def test_cells_that_wait_are_told_when_a_restart_is_cancelled(session):
-    await begun(session, "print(1)\nwhile True: pass")
-    waiting = asyncio.create_task(session.run("2"))
-    restarting = asyncio.create_task(session.restart())
-    await asyncio.sleep(0)
-    restarting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await restarting
-    assert (await waiting).error.type == "SessionBroken"
-    await session.restart()
-    assert (await session.run("1")).value == 1
 
 
 @pytest.mark.parametrize(
@@ -195,14 +139,6 @@ async def test_arguments_of_the_wrong_type_are_refused_at_the_call(session, argu
     with pytest.raises(CheckpointError, match="no Checkpoint"):
         await session.restore(object())
     assert (await session.run("1")).value == 1
-
-
-async def test_a_time_limit_that_ends_in_the_queue_is_a_timeout(session):
-    running = await begun(session, "print(1)\nwhile True: pass")
-    result = await session.run("2", timeout=0.01)
-    assert (result.error.type, result.cancelled) == ("TimeoutError", True)
-    await session.cancel()
-    await running
 
 
 async def test_death_is_an_error_that_can_be_imported(session):

@@ -63,6 +63,21 @@ async def test_a_start_that_was_cancelled_twice_leaves_nothing_of_its_worker_to_
     await stage.session.close()
 
 
+@virtual_time
+async def test_cells_that_wait_are_told_when_a_restart_is_cancelled():
+    async with Stage() as stage:
+        stage.worker.obeys_kill = False
+        running, _ = await stage.begin()
+        waiting = stage.run("second")
+        restarting = asyncio.create_task(stage.session.restart())
+        await stage.worker.until(lambda: stage.worker.was_killed)
+        await cancelled(restarting)
+        result = await waiting
+        assert (result.error.type, "restart was cancelled" in result.error.message) == ("SessionBroken", True)
+        stage.worker.die()
+        assert (await running).error.type == "WorkerDied"
+
+
 @pytest.mark.parametrize("when", ["launching", "not ready", "taking the name"])
 @virtual_time
 async def test_a_close_during_the_start_waits_for_what_the_start_has_begun(when, tmp_path):

@@ -52,14 +52,16 @@ async def test_a_running_cell(by_name):
 async def test_a_cell_in_the_queue_never_reaches_the_worker():
     async with Stage() as stage:
         running, cell = await stage.begin("first")
-        waiting = stage.run("second", execution_id="second")
+        ahead, waiting = stage.run("second"), stage.run("third", execution_id="third")
         await turns()
-        assert await stage.session.cancel("second") is CancelOutcome.CANCELLED
+        assert await stage.session.cancel("third") is CancelOutcome.CANCELLED
         result = await waiting
         assert (result.cancelled, result.error.message) == (True, "cancelled before it began")
         cell.succeed()
-        await running
-        assert codes(stage.worker) == ["first"]
+        (await stage.worker.next_cell()).succeed()
+        assert (await running).ok
+        assert (await ahead).ok
+        assert codes(stage.worker) == ["first", "second"]
         assert stage.worker.cancels == []
 
 
@@ -243,14 +245,16 @@ async def test_a_caller_that_is_cancelled_in_the_moment_of_the_result():
 async def test_a_caller_that_is_cancelled_while_its_cell_waits_leaves_nothing_behind():
     async with Stage() as stage:
         running, cell = await stage.begin("first")
-        waiting = stage.run("second")
+        ahead, waiting = stage.run("second"), stage.run("third")
         await turns()
         await cancelled(waiting)
+        await cancelled(ahead)
         assert stage.session.info.queued == 0
         cell.succeed()
         await running
         assert await stage.works()
-        assert codes(stage.worker) == ["first", "once more"]
+        assert stage.worker.cell.code == "once more"
+        assert "third" not in codes(stage.worker)
 
 
 @virtual_time

@@ -15,13 +15,14 @@ def sent(worker):
 
 
 @virtual_time
-async def test_cells_wait_their_turn_and_the_worker_has_one_at_a_time():
+async def test_cells_wait_their_turn_and_the_worker_has_the_running_one_and_the_next():
     async with Stage() as stage:
         tasks = [stage.run(str(number)) for number in range(5)]
         await turns()
         for number in range(5):
             cell = await stage.worker.next_cell()
-            assert sent(stage.worker) == [str(n) for n in range(number + 1)]
+            await turns()
+            assert sent(stage.worker) == [str(n) for n in range(min(number + 2, 5))]
             assert stage.session.info.queued == 4 - number
             cell.succeed(number)
         assert [(await task).value for task in tasks] == list(range(5))
@@ -119,5 +120,5 @@ async def test_many_callers_some_of_whom_leave():
         for task in tasks[1::2]:
             await cancelled(task)
         assert [(await task).value for task in tasks[::2]] == [str(n) for n in range(0, 50, 2)]
-        assert sent(stage.worker) == [str(n) for n in range(0, 50, 2)]
+        assert [code for code in sent(stage.worker) if int(code) % 2] == ["1"]  # sent ahead, and withdrawn
         assert asyncio.get_running_loop().time() == 25

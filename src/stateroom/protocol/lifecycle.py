@@ -53,7 +53,7 @@ class ExecutionState(StrEnum):
     """Where one execution stands."""
 
     QUEUED = "queued"
-    """Known to the session, not sent."""
+    """Known to the session, not begun. The next one may have been sent, and can be withdrawn."""
     RUNNING = "running"
     """Sent; the worker has not replied."""
     WAITING_INPUT = "waiting for input"
@@ -77,7 +77,7 @@ class ExecutionEvent(StrEnum):
     CANCELLED = "cancelled"
     """An error message that says that the cell was cancelled."""
     CANCEL = "cancel"
-    """Taken from the queue before it was sent: not one line of it runs."""
+    """Taken from the queue, or withdrawn, before it began: not one line of it runs."""
     WORKER_LOST = "worker_lost"
 
 

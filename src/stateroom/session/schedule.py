@@ -34,7 +34,7 @@ class Schedule:
         self.state = SessionState.NEW
         self.waiting: deque[Work] = deque()
         self.ahead: Execution | None = None
-        """What the worker has got already, and begins when the running cell has ended; it may be withdrawn."""
+        """What the worker has got already; it begins when the running cell has ended, unless withdrawn."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -48,8 +48,8 @@ class Schedule:
     @property
     def queued(self) -> list[Work]:
         """What has not begun, in the order in which it will."""
-        is_ahead = self.ahead is not None and self.ahead.state is ExecutionState.QUEUED
-        return [*([self.ahead] if is_ahead and self.ahead else []), *self.waiting]
+        ahead: list[Work] = [self.ahead] if self.ahead is not None else []
+        return [*(work for work in ahead if work.state is ExecutionState.QUEUED), *self.waiting]
 
     @property
     def is_closing(self) -> bool:

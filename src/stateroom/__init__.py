@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .engine.compiler import ExecutionMode as ExecutionMode
     from .engine.namespace import NamespaceManager as NamespaceManager
     from .errors import Busy as Busy
+    from .errors import CheckpointError as CheckpointError
+    from .errors import ConfigError as ConfigError
     from .errors import ExecutionError as ExecutionError
     from .errors import PoolTimeout as PoolTimeout
     from .errors import SessionBroken as SessionBroken
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     from .protocol.messages import ClearMessage as ClearMessage
     from .protocol.messages import DisplayMessage as DisplayMessage
     from .protocol.messages import ErrorInfo as ErrorInfo
+    from .protocol.messages import ErrorMessage as ErrorMessage
     from .protocol.messages import InputMessage as InputMessage
     from .protocol.messages import OutputMessage as OutputMessage
     from .protocol.messages import ProgressMessage as ProgressMessage
+    from .protocol.messages import ResultMessage as ResultMessage
     from .session.blocking_client import BlockingSession as BlockingSession
     from .session.blocking_client import open_session as open_session
     from .session.cancellation import CancelOutcome as CancelOutcome
@@ -55,10 +59,13 @@ _HOMES = {
     "Busy": "errors",
     "CancelOutcome": "session.cancellation",
     "Checkpoint": "session.checkpoint",
+    "CheckpointError": "errors",
     "ClearMessage": "protocol.messages",
+    "ConfigError": "errors",
     "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",
     "ErrorInfo": "protocol.messages",
+    "ErrorMessage": "protocol.messages",
     "ExecutionError": "errors",
     "ExecutionMode": "engine.compiler",
     "ExecutionResult": "session.execution",
@@ -69,6 +76,7 @@ _HOMES = {
     "PoolConfig": "config",
     "PoolInfo": "session.pool_info",
     "PoolTimeout": "errors",
+    "ResultMessage": "protocol.messages",
     "Session": "session.session",
     "SessionBroken": "errors",
     "SessionClosed": "errors",

@@ -142,6 +142,46 @@ async def test_timeout_cancels_and_the_next_cell_works(session):
     assert (await session.run("1 + 1")).value == 2
 
 
+async def _async_callback(_message):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"on_output": _async_callback}, "on_output is a coroutine function"),
+        ({"on_display": _async_callback}, "on_display is a coroutine function"),
+        ({"on_output": 5}, "on_output=5: give a function"),
+        ({"timeout": "1"}, "timeout='1': give seconds"),
+        ({"timeout": float("nan")}, "timeout=nan: give seconds"),
+        ({"code": 5}, "code is a int"),
+        ({"argv": [1]}, "argv: give a list of strings"),
+    ],
+)
+async def test_a_wrong_argument_is_refused_before_anything_runs(session, wrong, message):
+    with pytest.raises(TypeError, match=message):
+        await session.run(**{"code": "ran = 1", **wrong})
+    assert (await session.run("'ran' in globals()")).value is False
+
+
+async def test_no_time_at_all_is_a_timeout(session):
+    assert (await session.run("1", timeout=0)).error.type == "TimeoutError"
+    assert (await session.run("1", timeout=-1)).error.type == "TimeoutError"
+    assert (await session.run("1", timeout=float("inf"))).value == 1
+
+
+async def test_the_last_message_of_a_stream_has_the_value(session):
+    async def last(code):
+        return [message async for message in session.execute(code)][-1]
+
+    assert (await last("{'a': [1, 2.5, b'x']}")).plain_value() == {"a": [1, 2.5, b"x"]}
+    assert (await last("b'x' * 5_000_000")).plain_value() == b"x" * 5_000_000
+    assert (await last("x = 1")).plain_value() is None
+    with pytest.raises(stateroom.errors.NotPlainData, match=r"^e\d+: no plain value: value is a object$"):
+        (await last("object()")).plain_value()
+    assert isinstance(await last("1 / 0"), stateroom.ErrorMessage)
+
+
 async def test_queue_and_busy(session):
     started = asyncio.Event()
     first = asyncio.create_task(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..config import EngineConfig
+from ..errors import NotPlainData
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -253,7 +254,7 @@ class StepMessage(_Message, tag="step"):
 
 
 class ResultMessage(_Message, tag="result", dict=True):
-    """A cell ended normally. ``value`` is encoded by :mod:`stateroom.protocol.values`.
+    """A cell ended normally. ``value`` is encoded: :meth:`plain_value` has what it means.
 
     ``buffers`` is no field, so it is not in the header: the sender sets it to what
     ``encode_value`` kept out of ``value``, the receiver finds all of it as one view.
@@ -268,6 +269,16 @@ class ResultMessage(_Message, tag="result", dict=True):
     """Representations of a value that is not plain data; see :class:`DisplayMessage`."""
     metadata: dict[str, Any] = {}
     notes: list[str] = []
+
+    def plain_value(self) -> Any:
+        """The last expression's value. Raises :class:`NotPlainData` if it is not plain data: see ``repr``."""
+        from .values import decode_value
+
+        if self.value is not None:
+            return decode_value(self.value, self.buffers)
+        if self.repr is None:
+            return None
+        raise NotPlainData(f"{self.execution_id}: {'; '.join(self.notes)}")
 
     @property
     def buffers(self) -> Any:

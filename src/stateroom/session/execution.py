@@ -110,6 +110,8 @@ class Execution:
         on_input: Callable[[InputMessage], Any] | None = None,
         stream: MessageStream | None = None,
     ) -> None:
+        check_callback("on_output", on_output)
+        check_callback("on_display", on_display)
         self.message = message
         self.execution_id = message.execution_id
         self.number = message.number
@@ -206,6 +208,14 @@ class Execution:
             displays=self._displays.shown,
             **fields,
         )
+
+
+def check_callback(name: str, function: object) -> None:
+    """Raise TypeError for what :func:`call_back` cannot call."""
+    if function is not None and not callable(function):
+        raise TypeError(f"{name}={function!r}: give a function")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} is a coroutine function: give a plain one, or use session.execute()")
 
 
 def call_back(function: Callable[[Any], Any], message: Any) -> None:

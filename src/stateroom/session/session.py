@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
@@ -140,10 +141,12 @@ class Session:
         While another cell runs, this one waits; with ``queue=False``, it raises :class:`Busy`. With
         ``filename`` and ``argv`` the cell finds what a script finds.
 
-        A cancelled caller cancels its cell. Raises :class:`SessionClosed` or :class:`SessionBroken`.
+        A cancelled caller cancels its cell. Raises :class:`SessionClosed`, :class:`SessionBroken`, or
+        TypeError for an argument of the wrong type, before anything is run.
         """
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
+        _check_timeout(timeout)
         self._schedule.submit(execution, queue=queue)
         timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
@@ -164,8 +167,9 @@ class Session:
         queue: bool = True,
         execution_id: str | None = None,
     ) -> AsyncIterator[ToSession]:
-        """Run a cell; yield its messages as they come, the last one a Result or an Error.
+        """Run a cell; yield its messages as they come.
 
+        The last one is a :class:`ResultMessage` or an :class:`ErrorMessage`.
         A consumer that is slow slows the cell's output down. One that stops early cancels the cell.
         """
         stream = MessageStream(self._pause, self._resume, max_outbox_bytes=self.config.max_outbox_bytes)
@@ -379,6 +383,11 @@ class Session:
     def _resume(self, holder: object) -> None:
         if self._supervisor.link is not None:
             self._supervisor.link.resume(holder)
+
+
+def _check_timeout(timeout_s: Any) -> None:
+    if timeout_s is not None and (not isinstance(timeout_s, int | float) or math.isnan(timeout_s)):
+        raise TypeError(f"timeout={timeout_s!r}: give seconds, as a number")
 
 
 def _ignore(_what: object) -> None:

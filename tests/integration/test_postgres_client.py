@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sys
 
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 pytest.importorskip("psycopg", reason="needs psycopg: install stateroom[postgres]")
 
+import psycopg
 from postgres_workers import CLI, GROUP, dsn_to_url, note
 
 import stateroom
@@ -158,3 +160,19 @@ async def test_the_command_says_what_is_wrong_with_the_database():
 def test_a_cell_store_says_which_database_it_means_and_not_its_password():
     store = PostgresCellStore("postgresql://me:secret@db.example/rooms")
     assert repr(store) == "<PostgresCellStore 'rooms' at db.example:5432 keep=3>"
+
+
+async def test_a_user_needs_no_more_rights_than_the_guide_says(resonate_dsn):
+    with psycopg.connect(resonate_dsn, autocommit=True) as db:
+        with contextlib.suppress(psycopg.errors.DuplicateObject):
+            db.execute("CREATE ROLE rooms LOGIN")
+        db.execute("GRANT resonate_worker TO rooms")
+        db.execute(f"GRANT CREATE ON DATABASE {db.info.dbname} TO rooms")
+        dsn = resonate_dsn.replace("user=tester", "user=rooms")
+        async with DurableClient(dsn, GROUP, env={}) as client, DurableWorker(dsn, GROUP, env={}):
+            assert (await client.execute("s", "x = 20")).ok
+            assert (await client.execute("s", "x + 1")).value == 21
+        with pytest.raises(StoreError, match="permission denied for table promises"):
+            open_inputs(dsn_to_url(dsn))
+        db.execute("GRANT SELECT ON resonate.promises TO rooms")
+        assert open_inputs(dsn_to_url(dsn)) == []

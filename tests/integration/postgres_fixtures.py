@@ -6,13 +6,14 @@ The schema is the file that ``STATEROOM_RESONATE_SQL`` names. What is missing is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from postgres_server import Missing, database, running_server
 
-__all__ = ["postgres_dsn", "postgres_server", "resonate_dsn", "resonate_template"]
+__all__ = ["client", "postgres_dsn", "postgres_server", "resonate_dsn", "resonate_template", "worker"]
 
 RESONATE_SQL = os.environ.get("STATEROOM_RESONATE_SQL")
 
@@ -53,3 +54,24 @@ def resonate_dsn(postgres_server: str, resonate_template: str) -> Iterator[str]:
     """A database of its own that has the Resonate schema."""
     with database(postgres_server, resonate_template) as dsn:
         yield dsn
+
+
+@pytest.fixture
+async def client(resonate_dsn: str) -> AsyncIterator[Any]:
+    from postgres_workers import GROUP
+
+    from stateroom.integration.durable_client import DurableClient
+
+    async with DurableClient(resonate_dsn, GROUP, env={}) as client:
+        yield client
+
+
+@pytest.fixture
+async def worker(resonate_dsn: str) -> AsyncIterator[Any]:
+    """A worker in this process."""
+    from postgres_workers import GROUP
+
+    from stateroom.integration.durable_worker import DurableWorker
+
+    async with DurableWorker(resonate_dsn, GROUP, ttl_s=2, env={}) as worker:
+        yield worker

@@ -74,7 +74,9 @@ class WorkSource(PostgresConnection):
                 await db.execute(PROCESS_TIMEOUTS_SQL)
         except psycopg.errors.InsufficientPrivilege:
             self._drive_timers = False
-            log.info("timers_left_to_the_database", why="this user may not call resonate.process_timeouts()")
+            log.warning(
+                "timers_left_to_the_database", why="this user may not call resonate.process_timeouts()"
+            )
 
     async def _dequeue_executes(self, conn: object, address: str) -> list[str]:
         wanted = self._slots.free

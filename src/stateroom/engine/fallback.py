@@ -47,6 +47,8 @@ __all__ = ["FallbackTransformer", "run"]
 WRAPPER = "__stateroom_cell__"
 LOCALS = "__stateroom_locals__"
 
+_COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+"""Code whose ``:=`` binds names of the scope around it."""
 _AWAIT_REFUSED = re.compile(r"('await'|'async (for|with)'|asynchronous comprehension) outside")
 
 
@@ -261,7 +263,7 @@ def _module_names(code: CodeType) -> set[str]:
     """All names that module-level code may bind; attributes among them do no harm."""
     names = {name for name in code.co_names if name.isidentifier() and not keyword.iskeyword(name)}
     for constant in code.co_consts:
-        if isinstance(constant, CodeType) and constant.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>"):
+        if isinstance(constant, CodeType) and constant.co_name in _COMPREHENSIONS:
             names |= _module_names(constant)
     return names - {"__debug__"}
 

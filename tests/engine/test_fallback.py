@@ -172,6 +172,7 @@ MEANINGS = {
     "lambda": "await give(0)\n(lambda: 0).__qualname__",
     "walrus": "[w := await give(i) for i in (1, 2)], w",
     "walrus in a generator": "await give(0)\ndef f(): return It.__name__\nif 0: list((It := i) for i in (1, 2))\nf()",
+    "bound in vain": "await give(0)\nif 0: It = 1\ndef f(): return It.__name__\nf(), It.__name__",
     "import": "import os.path as p, math\nawait give(p is not None) and math.pi",
     "future": "from __future__ import annotations\ndef f(a: Nope): pass\nawait give(f.__annotations__)",
     "delete": "gone = await give(1)\ndel gone\n'gone' in globals()",

@@ -121,13 +121,13 @@ class FallbackTransformer:
         live namespace; annotated names cannot be, and come back as locals. ``plain`` is the tree
         without its awaits.
         """
-        if self._hoister is not None:
-            tree = self._hoister.hoist(tree)
-        statements = [each for statement in tree.body for each in _without_future(statement)]
         value: ast.expr = ast.Constant(None)
-        if statements and isinstance(final := statements[-1], ast.Expr) and not is_quiet(final, source):
-            value = final.value
-            del statements[-1]
+        kept = tree.body
+        if kept and isinstance(final := kept[-1], ast.Expr) and not is_quiet(final, source):
+            value, kept = final.value, kept[:-1]
+        if self._hoister is not None:
+            kept = self._hoister.hoist(ast.Module([*kept, ast.Expr(value)], [])).body[:-1]
+        statements = [each for statement in kept for each in _without_future(statement)]
         names = sorted(_module_names(plain) - _annotated_names(tree))
         answer = ast.Return(ast.Tuple([value, _call(LOCALS)], ast.Load()))
         if tree.body:

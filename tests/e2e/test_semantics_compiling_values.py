@@ -1,8 +1,10 @@
 """Rows C1 to C10 (compiling) and V1 to V5 (values) of the semantics, from the client to a worker and back."""
 
+import ast
 import asyncio
 import datetime as dt
 import decimal
+import inspect
 import math
 import sys
 import textwrap
@@ -49,6 +51,7 @@ ILLEGAL = [
     ("lambda: await a", 9),
     ("def f(): await a", 10),
     ("def f(): [x async for x in y]", 10),
+    ("lambda: [x async for x in y]", 9),
     ("class C: await a", 10),
     ("class C: v = [x async for x in y]", 14),
     ("yield 1", 1),
@@ -76,7 +79,9 @@ async def test_C2_an_illegal_cell_is_the_users_error_and_nothing_of_it_runs(awai
 
 @pytest.mark.parametrize("code", ["g = (x async for x in It(1))", "g = (await x for x in [give(1)])"])
 async def test_C3_an_asynchronous_generator_stays_one(awaiting, code):
-    assert (await awaiting.run(code)).ok
+    flags = compile(code, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT).co_flags
+    mode = "top_level_await" if flags & inspect.CO_COROUTINE else "simple_sync"
+    assert (await awaiting.run(code)).mode == mode
     assert (await awaiting.run("type(g).__name__")).value == "async_generator"
     assert (await awaiting.run("[x async for x in g]")).value == [1]
 
@@ -113,6 +118,14 @@ async def test_C7_future_features_persist_from_cell_to_cell(session):
     assert (await session.run("h.__annotations__")).value == {"a": "Nope"}
 
 
+async def test_C7_a_cell_that_is_known_without_the_feature_is_compiled_anew_with_it(way):
+    code = "def h(a: int): pass\nh.__annotations__['a'] is int"
+    assert (await way.run(code)).value is True
+    assert (await way.run(code)).value is True
+    await way.session.run("from __future__ import annotations", check=True)
+    assert (await way.run(code)).value is False
+
+
 async def test_C7_future_features_do_not_survive_a_restart(session):
     await session.run("from __future__ import annotations", check=True)
     await session.restart()
@@ -128,12 +141,12 @@ DEEP = {
 
 
 @pytest.mark.parametrize(("code", "errors"), DEEP.values(), ids=list(DEEP))
-async def test_C8_what_cannot_be_compiled_is_the_users_error_and_the_session_lives(session, code, errors):
-    pid = session.info.pid
-    result = await session.run(code)
+async def test_C8_what_cannot_be_compiled_is_the_users_error_and_the_session_lives(way, code, errors):
+    pid = way.session.info.pid
+    result = await way.run(code, any_mode=True)
     assert (result.error and result.error.type) in errors
-    assert (await session.run("1 + 1")).value == 2
-    assert session.info.pid == pid
+    assert (await way.session.run("1 + 1")).value == 2
+    assert way.session.info.pid == pid
 
 
 @pytest.mark.parametrize(
@@ -214,8 +227,17 @@ async def test_V2_a_semicolon_hides_the_value_and_nothing_else_does(awaiting):
 
 
 async def test_V2_a_quiet_cell_is_quiet_in_every_way(way):
-    result = await way.run("5;")
-    assert (result.value, result.repr, result.has_value) == (None, None, False)
+    for code in ("5;", "5 ; # note", "x = 5; x;"):
+        result = await way.run(code)
+        assert (result.value, result.repr, result.has_value) == (None, None, False), code
+    for code, value in (
+        ('"a;"', "a;"),
+        ("1 # ;", 1),
+        ("if 1: 5", None),
+        ("1;2", 2),
+        ("*[1,2], 3", (1, 2, 3)),
+    ):
+        assert (await way.run(code)).value == value, code
 
 
 LAZY = {

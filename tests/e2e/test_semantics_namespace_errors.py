@@ -269,16 +269,16 @@ async def test_E2_the_line_of_an_earlier_cell_is_shown(way):
 
 
 async def test_E3_members_of_a_group_are_data(way):
-    code = "e = ExceptionGroup('e', [ValueError(1), ExceptionGroup('f', [TypeError(2)])])\ne.add_note('group note')\nraise e"
+    code = "m = ValueError(1)\nm.add_note('its note')\ne = ExceptionGroup('e', [m, ExceptionGroup('f', [TypeError(2)])])\ne.add_note('group note')\nraise e"
     error = (await way.run(code)).error
     assert (error.type, error.message, error.notes) == (
         "ExceptionGroup",
         "e (2 sub-exceptions)",
         ["group note"],
     )
-    assert [(member.type, member.message) for member in error.group] == [
-        ("ValueError", "1"),
-        ("ExceptionGroup", "f (1 sub-exception)"),
+    assert [(member.type, member.message, member.notes) for member in error.group] == [
+        ("ValueError", "1", ["its note"]),
+        ("ExceptionGroup", "f (1 sub-exception)", []),
     ]
     assert [(member.type, member.message) for member in error.group[1].group] == [("TypeError", "2")]
     assert "+-+---------------- 1 ----------------" in error.text

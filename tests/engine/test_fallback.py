@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stateroom.engine import fallback
 from stateroom.engine.cache import ASTCache
 from stateroom.engine.fallback import FallbackTransformer
+from stateroom.engine.hoisting import Hoister
 
 FLAG = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 REFUSED = SyntaxError("'await' outside function")
@@ -171,6 +172,8 @@ MEANINGS = {
     "class": "await give(0)\nclass C:\n    def m(self): return C\nC.m.__qualname__, C.__qualname__, C.__module__",
     "lambda": "await give(0)\n(lambda: 0).__qualname__",
     "walrus": "[w := await give(i) for i in (1, 2)], w",
+    "walrus in a generator": "await give(0)\ndef f(): return It.__name__\nif 0: list((It := i) for i in (1, 2))\nf()",
+    "bound in vain": "await give(0)\nif 0: It = 1\ndef f(): return It.__name__\nf(), It.__name__",
     "import": "import os.path as p, math\nawait give(p is not None) and math.pi",
     "future": "from __future__ import annotations\ndef f(a: Nope): pass\nawait give(f.__annotations__)",
     "delete": "gone = await give(1)\ndel gone\n'gone' in globals()",
@@ -192,6 +195,26 @@ async def test_V1_a_wrapped_cell_means_what_the_cell_means(make_cells, awaitable
     ignored = {"__annotations__", "__annotate__", "__conditional_annotations__", "__warningregistry__"}
     assert set(wrapped.manager.snapshot()) - ignored == set(from_flag.manager.snapshot()) - ignored
     assert id(wrapped.manager.namespace) == id(wrapped.namespace)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "await give(1)\n5\nimport os",
+        "await give(1)\nimport os\n5",
+        "await give(1)\nimport os\n5;",
+        "await give(1)\ndef f(): return 5\nf()",
+        "await give(f()) if 0 else 0\ndef f(): return 5\nf()",
+        "import os",
+        "5\nimport os",
+    ],
+)
+async def test_V1_hoisting_leaves_the_value_what_it_is(make_cells, awaitables, source):
+    plain, hoisted = make_cells(), make_cells()
+    for each in (plain, hoisted):
+        each.run(awaitables)
+    expected = await plain._run_coroutine(plain.compile(source))
+    assert await run_wrapped(hoisted, source, hoister=Hoister(hoisted.namespace)) == expected
 
 
 async def test_locals_are_merged_although_the_cell_fails(awaiting):

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import keyword
 import re
 import warnings
 from builtins import compile  # noqa: A004 - cells may put another in its place
@@ -104,8 +103,8 @@ class FallbackTransformer:
     def _wrapped(self, tree: ast.Module, source: str, filename: str, flags: int) -> CompiledCell | None:
         flags &= FUTURE_FLAGS
         try:
-            plain = compile(without_awaits(tree), filename, "exec", flags, dont_inherit=True)
-            flags |= plain.co_flags & FUTURE_FLAGS
+            plain = without_awaits(tree)
+            flags |= compile(plain, filename, "exec", flags, dont_inherit=True).co_flags & FUTURE_FLAGS
             wrapped = self._cached("wrap", source, flags)
             if wrapped is None:
                 wrapped = self._keep("wrap", source, flags, self.wrap(tree, plain, source))
@@ -115,20 +114,20 @@ class FallbackTransformer:
         body = _unwrapped(next(const for const in module.co_consts if isinstance(const, CodeType)))
         return CompiledCell(source, filename, body, None, future_flags=flags, is_wrapped=True)
 
-    def wrap(self, tree: ast.Module, plain: CodeType, source: str) -> ast.Module:
+    def wrap(self, tree: ast.Module, plain: ast.Module, source: str) -> ast.Module:
         """``async def`` around the statements, in their order, returning (value, ``locals()``).
 
         Names of the cell are declared ``global``, so that functions of the cell stay bound to the
-        live namespace; annotated names cannot be, and come back as locals. ``plain`` is the code
-        of the tree without its awaits: it knows the names.
+        live namespace; annotated names cannot be, and come back as locals. ``plain`` is the tree
+        without its awaits.
         """
-        if self._hoister is not None:
-            tree = self._hoister.hoist(tree)
-        statements = [each for statement in tree.body for each in _without_future(statement)]
         value: ast.expr = ast.Constant(None)
-        if statements and isinstance(final := statements[-1], ast.Expr) and not is_quiet(final, source):
-            value = final.value
-            del statements[-1]
+        kept = tree.body
+        if kept and isinstance(final := kept[-1], ast.Expr) and not is_quiet(final, source):
+            value, kept = final.value, kept[:-1]
+        if self._hoister is not None:
+            kept = self._hoister.hoist(ast.Module([*kept, ast.Expr(value)], [])).body[:-1]
+        statements = [each for statement in kept for each in _without_future(statement)]
         names = sorted(_module_names(plain) - _annotated_names(tree))
         answer = ast.Return(ast.Tuple([value, _call(LOCALS)], ast.Load()))
         if tree.body:
@@ -257,13 +256,12 @@ def _without_future(statement: ast.stmt) -> list[ast.stmt]:
     return replacement.body
 
 
-def _module_names(code: CodeType) -> set[str]:
-    """All names that module-level code may bind; attributes among them do no harm."""
-    names = {name for name in code.co_names if name.isidentifier() and not keyword.iskeyword(name)}
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType) and constant.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>"):
-            names |= _module_names(constant)
-    return names - {"__debug__"}
+def _module_names(tree: ast.Module) -> set[str]:
+    """All names of the module's scope, those bound in code that the compiler leaves out (``if 0:``) too."""
+    from symtable import symtable
+
+    table = symtable(ast.unparse(tree), "<cell>", "exec")
+    return {symbol.get_name() for symbol in table.get_symbols()} - {"__debug__"}
 
 
 def _annotated_names(tree: ast.Module) -> set[str]:

@@ -28,6 +28,12 @@ del _compiler
 """Makes the worker's compiler refuse top-level await, so that the wrapper has to take such cells."""
 
 
+@pytest.fixture
+def refuse_await():
+    """A cell after which the wrapper has to take those that await."""
+    return REFUSE_AWAIT
+
+
 class Way:
     """Runs cells of one session in one way: synchronous, with an await, blocking, or wrapped."""
 

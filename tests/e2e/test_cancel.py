@@ -1,6 +1,8 @@
 """Rows X1 to X9 of the semantics: how a cell ends that is told to."""
 
 import asyncio
+import os
+import signal
 import sys
 
 import pytest
@@ -43,6 +45,7 @@ PRELUDE = (
     "import asyncio, queue, select, socket, subprocess, threading, time, os, concurrent.futures\nkept = 1\n"
 )
 
+AWAIT = "await asyncio.sleep(0)\n"
 ENDED_BY_ONE = {
     "loop": "print('on')\nwhile True: pass",
     "sleep": "print('on'); time.sleep(100)",
@@ -82,16 +85,22 @@ ENDED_BY_ONE = {
 
 
 @pytest.mark.parametrize("code", ENDED_BY_ONE.values(), ids=ENDED_BY_ONE)
-async def test_X1_ends_at_once_with_the_namespace_intact(code):
+async def test_X1_ends_at_once_with_the_namespace_intact(code, refuse_await):
+    """In every way in which a worker may run it; the wrapper last, since there is no way back from it."""
     async with stateroom.Session(cancel_grace_s=20) as session:
         await session.run(PRELUDE, check=True)
-        async with Running(session, code) as task:
-            assert await session.cancel() is CancelOutcome.CANCELLED
-            result = await task
-        assert result.cancelled
-        assert result.error.type == "CancelledError"
-        assert (await session.run("kept")).value == 1
-        assert (await session.run("await asyncio.sleep(0, 2)")).value == 2
+        ways = {"as it is": code, "after an await": AWAIT + code}
+        if "await" not in code and "async with" not in code:
+            ways["not seen to block"] = f"exec({code!r}, globals())"
+        for way, cell in [*ways.items(), ("wrapped", AWAIT + code)]:
+            if way == "wrapped":
+                await session.run(refuse_await, check=True)
+            async with Running(session, cell) as task:
+                assert await session.cancel() is CancelOutcome.CANCELLED, way
+                result = await task
+            assert (result.cancelled, result.error.type) == (True, "CancelledError"), way
+            assert (await session.run("kept")).value == 1
+            assert (await session.run("await asyncio.sleep(0, 2)")).value == 2
 
 
 async def test_X2_a_cancel_inside_a_timeout_is_a_cancel_and_a_timeout_a_timeout(session):
@@ -128,6 +137,10 @@ SWALLOW = {
     "asyncio.run": (
         "async def f():\n    while True:\n        try: print('on'); await asyncio.sleep(100)\n"
         "        except asyncio.CancelledError: pass\nasyncio.run(f())"
+    ),
+    "stretch": (
+        "await asyncio.sleep(0)\ndef f():\n    while True:\n        try: print('on'); time.sleep(100)\n"
+        "        except BaseException: pass\nf()"
     ),
     "uvloop.run": (
         "import uvloop\nasync def f():\n    while True:\n        try: print('on'); await asyncio.sleep(100)\n"
@@ -196,14 +209,28 @@ async def test_X6_a_cancel_at_the_end_of_a_cell_hits_nothing_else(session, code)
 
 async def test_X7_background_tasks_are_untouched(session):
     await session.run(PRELUDE + "t = asyncio.create_task(asyncio.sleep(100))\nfrom asyncio import sleep")
-    for code in ("print('on'); await sleep(100)", "print('on'); time.sleep(100)"):
+    for code in (
+        "print('on'); await sleep(100)",
+        "print('on'); time.sleep(100)",
+        "print('on')\nwhile True: pass",
+        "await sleep(0); print('on'); time.sleep(100)",
+        "print('on'); asyncio.run(sleep(100))",
+    ):
         async with Running(session, code) as task:
             await session.cancel()
             assert (await task).cancelled
         assert (await session.run("(t.done(), t.cancelling())")).value == (False, 0)
 
 
-@pytest.mark.parametrize("code", ["import time; time.sleep(100)", "import asyncio; await asyncio.sleep(100)"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import time; time.sleep(100)",
+        "import asyncio; await asyncio.sleep(100)",
+        "import asyncio, time; await asyncio.sleep(0); time.sleep(100)",
+    ],
+)
 async def test_X8_after_a_timeout_the_next_cell_works_at_once(session, code):
     await session.run("x = 1")
     result = await session.run(code, timeout=0.05)
@@ -217,6 +244,46 @@ async def test_X8_a_timeout_climbs_the_whole_ladder():
         result = await session.run("sum(range(10**12))", timeout=0.05)
         assert (result.cancelled, result.error.type) == (True, "TimeoutError")
         assert (await session.run("1 + 1")).value == 2
+
+
+DEATHS = {
+    "exit": ("import os; os._exit(3)", 3, None),
+    "segfault": ("import ctypes; ctypes.string_at(0)", None, signal.SIGSEGV),
+    "abort": ("import os; os.abort()", None, signal.SIGABRT),
+    "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", None, signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize(("code", "status", "number"), DEATHS.values(), ids=DEATHS)
+async def test_X9_the_caller_learns_how_the_worker_died(way, code, status, number):
+    await way.session.run("x = 1", check=True)
+    saved = await way.session.checkpoint()
+    error = (await way.run(code, any_mode=True)).error
+    assert (error.type, error.exit_status, error.signal) == ("WorkerDied", status, number)
+    with pytest.raises(stateroom.SessionBroken):
+        await way.session.run("1")
+    await way.session.restart()
+    assert (way.session.recovery.restored, (await way.session.run("x")).value) == (saved.names, 1)
+
+
+@pytest.mark.parametrize(
+    "code", ["time.sleep(100)", "await asyncio.sleep(100)", "while True: pass", "input()"]
+)
+async def test_X9_the_caller_learns_of_a_kill_from_outside(session, code):
+    await session.run(PRELUDE, check=True)
+    async with Running(session, f"print('on')\n{code}") as task:
+        os.kill(session.pid, signal.SIGKILL)
+        error = (await task).error
+    assert (error.type, error.signal) == ("WorkerDied", signal.SIGKILL)
+    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
+
+
+async def test_X9_memory_that_is_not_to_be_had_is_an_error_of_the_cell(way):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))"
+    await way.session.run(limit, check=True)
+    for code in ("x = bytearray(2**33)", "x = []\nwhile True: x.append(bytearray(2**24))"):
+        assert (await way.run(code)).error.type == "MemoryError"
+    assert (await way.session.run("del x; 6 * 7")).value == 42
 
 
 async def test_cancel_lost_in_a_finalizer_is_raised_again(session):
@@ -242,36 +309,3 @@ async def test_cancelling_count_is_clean_in_the_next_cell(session):
         await session.cancel()
         await task
     assert (await session.run("await asyncio.sleep(0)\nasyncio.current_task().cancelling()")).value == 0
-
-
-async def test_cancel_in_every_state_of_a_session():
-    session = stateroom.Session()
-    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
-    starting = asyncio.create_task(session.start())
-    await asyncio.sleep(0)
-    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
-    await starting
-    assert await session.cancel("e1") is CancelOutcome.NOTHING_RUNNING
-    restarting = asyncio.create_task(session.restart())
-    await asyncio.sleep(0)
-    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
-    await restarting
-    async with Running(session, "print('on'); input()") as task:
-        outcomes = await asyncio.gather(session.cancel(), session.cancel(), session.cancel("unknown"))
-        assert outcomes == [CancelOutcome.CANCELLED, CancelOutcome.CANCELLED, CancelOutcome.NOTHING_RUNNING]
-        await task
-    closing = asyncio.create_task(session.close())
-    await asyncio.sleep(0)
-    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
-    await closing
-    assert await session.cancel() is CancelOutcome.NOTHING_RUNNING
-
-
-async def test_close_while_starting():
-    session = stateroom.Session()
-    starting = asyncio.create_task(session.start())
-    await asyncio.sleep(0)
-    await session.close()
-    with pytest.raises(stateroom.StateroomError):
-        await starting
-    assert session.info.state == "closed"

@@ -112,7 +112,7 @@ class _Description:
 
     def of(self, error: BaseException) -> ErrorInfo:
         parts, info = self._take_up(error, MAX_CHAIN, 0)
-        info.text = _joined(parts.format(), self._max_chars)
+        info.text = _joined(_lines(parts), self._max_chars)
         return info
 
     def _take_up(
@@ -192,6 +192,17 @@ def _alone(error: BaseException) -> traceback.TracebackException:
     said: Any = parts  # its text has no public name
     said._str = _cut(_as_printed(said._str, error), MAX_MESSAGE_CHARS)
     return parts
+
+
+def _lines(parts: traceback.TracebackException) -> Iterator[str]:
+    """As ``parts.format()``, which for an exception that stands alone does the same with more work."""
+    if parts.__cause__ is None and parts.__context__ is None and parts.exceptions is None:
+        if parts.stack:
+            yield "Traceback (most recent call last):\n"
+            yield from parts.stack.format()
+        yield from parts.format_exception_only()
+    else:
+        yield from parts.format()
 
 
 def _as_printed(message: str, error: BaseException) -> str:

@@ -26,9 +26,7 @@ _ADDING = frozenset({"append", "add", "appendleft"})
 class Attributes:
     """Follows attributes for one walk. ``replaced`` are those that the cell itself sets."""
 
-    def __init__(
-        self, rules: Rules, telemetry: Telemetry, scopes: ScopeCache, reads: Reads | None = None
-    ) -> None:
+    def __init__(self, rules: Rules, telemetry: Telemetry, scopes: ScopeCache, reads: Reads) -> None:
         self._reads = reads
         self._scopes = scopes
         self._rules = rules
@@ -60,8 +58,7 @@ class Attributes:
         if type(value) is Instance or type(value) is Class:
             value.attributes[name] = assigned
         elif type(value) is Live:
-            if self._reads is not None:
-                self._reads.identity(value.value)
+            self._reads.identity(value.value)
             self._replaced[id(value.value), name] = assigned
 
     def of_super(self, value: Any, name: str) -> Any:
@@ -78,8 +75,7 @@ class Attributes:
         """What ``value[…]`` hands out, for an object of a package that is followed."""
         if self._scopes.is_harmless(type(value.value)):
             return None
-        if self._reads is not None:
-            self._reads.bases(type(value.value))
+        self._reads.bases(type(value.value))
         for base in mro_of(type(value.value)):
             rules = self._rules.of_module(class_names(base)[0])
             if rules is not None and rules.package in FOLLOWED_PACKAGES:
@@ -95,17 +91,15 @@ class Attributes:
         known: PackageRules | None = None
         defined: Any = MISSING
         reads = self._reads
-        if reads is not None:
-            reads.bases(cls)
+        reads.bases(cls)
         for base in mro_of(cls)[1 if after_first else 0 :]:
             module, class_name = class_names(base)
             rules = None if module == "builtins" else self._rules.of_module(module)
             raw = dict_of_class(base).get(name, MISSING)
-            if reads is not None:
-                reads.of_class(base, name, raw)
+            reads.of_class(base, name, raw)
             if rules is not None:
                 known = known or rules
-                if reads is not None and type(raw) is types.FunctionType:
+                if type(raw) is types.FunctionType:
                     reads.function(raw)
                 blocking = rules.method(module, class_name, name)
                 if blocking is not None:
@@ -113,7 +107,7 @@ class Attributes:
                 if defined is MISSING:
                     defined = raw
             elif raw is not MISSING and defined is MISSING:
-                if reads is not None and type(raw) is types.MemberDescriptorType:
+                if type(raw) is types.MemberDescriptorType:
                     reads.give_up()
                 return _bind(raw, owner, cls)
         return None if known is None else self._harmless(known, name, defined)
@@ -148,15 +142,13 @@ class Attributes:
 
     def _of_object(self, live: Live, name: str) -> Any:
         value = live.value
-        if self._reads is not None:
-            self._reads.streams()
+        self._reads.streams()
         if value is sys.stdout or value is sys.stderr:
             return None
         attributes = own_dict(value)
         if attributes is not None:
             own = attributes.get(name, MISSING)
-            if self._reads is not None:
-                self._reads.of_instance(value, name, own)
+            self._reads.of_instance(value, name, own)
             if own is not MISSING:
                 return Live(own)
         cls = type(value)
@@ -165,19 +157,16 @@ class Attributes:
     def _of_module(self, module: Any, name: str) -> Any:
         reads = self._reads
         found = module_value(module, name)
-        if reads is not None:
-            reads.of_module(module, name, found)
+        reads.of_module(module, name, found)
         if found is not MISSING:
             return Live(found)
         own_name = module_value(module, "__name__")
-        if reads is not None:
-            reads.name_of_module(module)
+        reads.name_of_module(module)
         if type(own_name) is not str:
             return None
         path = f"{own_name}.{name}"
         loaded = sys.modules.get(path)
-        if reads is not None:
-            reads.name(sys.modules, path, MISSING if loaded is None else loaded)
+        reads.name(sys.modules, path, MISSING if loaded is None else loaded)
         if loaded is not None:
             return Live(loaded)
         return Dotted(path) if self._rules.of_module(own_name) is not None else None

@@ -48,7 +48,7 @@ class Calls:
         attributes: Attributes,
         scopes: ScopeCache,
         run: Run,
-        reads: Reads | None = None,
+        reads: Reads,
     ) -> None:
         self._reads = reads
         self._scopes = scopes
@@ -185,8 +185,7 @@ class Calls:
         for _ in range(_MAX_WRAPPERS):
             if type(wrapped) is not types.FunctionType:
                 break
-            if self._reads is not None:
-                self._reads.function(wrapped)
+            self._reads.function(wrapped)
             if is_coroutine_function(wrapped):
                 break
             module: Any = wrapped.__globals__.get("__name__")
@@ -217,8 +216,7 @@ class Calls:
         if owner is None or type(owner) is types.ModuleType:
             module: Any = value.__module__
             if module is None and owner is not None:
-                if self._reads is not None:
-                    self._reads.name_of_module(owner)
+                self._reads.name_of_module(owner)
                 module = module_value(owner, "__name__")
             rules = self._rules.of_module(module)
             if rules is not None:
@@ -227,8 +225,7 @@ class Calls:
                     raise Blocks(blocking)
             return self._harmless_builtin(value, rules, arguments, keywords)
         self.consume(arguments)
-        if self._reads is not None:
-            self._reads.owner(value)
+        self._reads.owner(value)
         return self._named_method(owner if is_class(owner) else type(owner), value.__name__)
 
     def _harmless_builtin(
@@ -254,12 +251,10 @@ class Calls:
 
     def _bound(self, method: types.MethodType, arguments: tuple[Any, ...]) -> Any:
         owner, function = method.__self__, method.__func__
-        if self._reads is not None:
-            self._reads.owner(method)
+        self._reads.owner(method)
         if type(function) is not types.FunctionType:
             return self._live(function, (Live(owner), *arguments), {})
-        if self._reads is not None:
-            self._reads.function(function)
+        self._reads.function(function)
         member = self._attributes.of(Live(owner), function.__code__.co_name)
         if type(member) is Reference:
             return self._reference(member)
@@ -271,8 +266,7 @@ class Calls:
         if cls is functools.partial:
             return arguments[0] if arguments else None
         known: PackageRules | None = None
-        if self._reads is not None:
-            self._reads.bases(cls)
+        self._reads.bases(cls)
         for base in mro_of(cls):
             module, name = class_names(base)
             rules = None if module == "builtins" else self._rules.of_module(module)
@@ -297,8 +291,7 @@ class Calls:
     def _initialiser(self, cls: type) -> Any:
         for base in mro_of(cls):
             found = dict_of_class(base).get("__init__", MISSING)
-            if self._reads is not None:
-                self._reads.of_class(base, "__init__", found)
+            self._reads.of_class(base, "__init__", found)
             if found is not MISSING:
                 return found
         return None
@@ -306,7 +299,7 @@ class Calls:
     def _wrapped_by(self, value: Any) -> Any:
         names = own_dict(value)
         found = MISSING if names is None else names.get("__wrapped__", MISSING)
-        if self._reads is not None and names is not None:
+        if names is not None:
             self._reads.of_instance(value, "__wrapped__", found)
         return found
 

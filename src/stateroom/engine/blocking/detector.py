@@ -10,7 +10,7 @@ from ...config import EngineConfig
 from ..telemetry import Telemetry
 from .calls import Blocks
 from .judge import Judge
-from .memory import Reads, Remembered, counters
+from .memory import NOT_RECORDED, Reads, RecordedReads, Remembered, counters
 from .read_ast import read_cell
 from .rules import rules_for
 from .scopes import ScopeCache
@@ -93,14 +93,14 @@ class BlockingDetector:
     def _judge(
         self, sites: CallSites, scope: Scope, namespace: Mapping[str, object], *, is_seen: bool
     ) -> Verdict | None:
-        reads = Reads(namespace) if is_seen else None
+        reads = RecordedReads(namespace) if is_seen else NOT_RECORDED
         before = counters(self._telemetry)
         try:
             verdict = self._walk(scope, namespace, reads)
         except Exception:  # noqa: BLE001 - a key of the user's in a dict can raise from its own __eq__
             sites.remember(_UNKNOWABLE)
             return None
-        if reads is None:
+        if not isinstance(reads, RecordedReads):
             if sites.remembered is None:
                 sites.remember(_SEEN)
         else:
@@ -109,7 +109,7 @@ class BlockingDetector:
             sites.remember(reads.remembered(self, verdict, counted) or _UNKNOWABLE)
         return verdict
 
-    def _walk(self, scope: Scope, namespace: Mapping[str, object], reads: Reads | None) -> Verdict | None:
+    def _walk(self, scope: Scope, namespace: Mapping[str, object], reads: Reads) -> Verdict | None:
         judge = Judge(self._rules, self._config, self._telemetry, self._scopes, namespace, reads=reads)
         try:
             judge.walk_cell(scope)

@@ -51,7 +51,7 @@ class Judge:
         scopes: ScopeCache,
         namespace: Mapping[str, object],
         *,
-        reads: Reads | None = None,
+        reads: Reads,
     ) -> None:
         self.line = 0
         self.path: list[str] = []
@@ -120,8 +120,7 @@ class Judge:
 
     def _global(self, names: Any, name: str) -> Any:
         value = names.get(name, MISSING)
-        if self._reads is not None:
-            self._reads.name(names, name, value)
+        self._reads.name(names, name, value)
         return value
 
     def _is_bound(self, name: str) -> bool:
@@ -170,8 +169,7 @@ class Judge:
         if type(function) is Live:
             function = function.value
         if type(function) is FunctionType:
-            if self._reads is not None:
-                self._reads.function(function)
+            self._reads.function(function)
             scope = self._scopes.of(function.__code__, function.__globals__)
         else:
             body = function.body
@@ -267,7 +265,7 @@ class Judge:
         """``path / name``: the one operator that hands out blocking objects."""
         for register in (step[2], step[3]):
             value = registers[register]
-            if self._reads is not None and type(value) is Live:
+            if type(value) is Live:
                 self._reads.bases(type(value.value))
             if _is_path(value):
                 registers[step[1]] = Instance(self._rules.of_module("pathlib"), "Path")
@@ -277,7 +275,7 @@ class Judge:
         if type(container) is Live and id(type(container.value)) not in _CONTAINERS:
             registers[step[1]] = self._attributes.item_of(container)
         else:
-            if self._reads is not None and type(container) is Live:
+            if type(container) is Live:
                 self._reads.give_up()
             registers[step[1]] = _item_of(container, step[3])
 

@@ -1,4 +1,4 @@
-"""Verdicts that are kept with what they were read from: ``Reads`` and ``Remembered``.
+"""Verdicts that are kept with what they were read from: ``RecordedReads`` and ``Remembered``.
 
 While a walk is recorded, each look-up that leads to its verdict is noted with what it found. As long
 as all of them would find the same, so would the walk, and it is not made again. Objects are known by
@@ -29,7 +29,7 @@ from .marks import (
     shape_of,
 )
 
-__all__ = ["Reads", "Remembered", "counters"]
+__all__ = ["NOT_RECORDED", "Reads", "RecordedReads", "Remembered", "counters"]
 
 Names = dict[str, Any]
 
@@ -44,7 +44,52 @@ _builtins = builtins.__dict__
 
 
 class Reads:
-    """Everything that one walk looks up. ``lost`` says that it met what cannot be watched."""
+    """What one walk looks up. This one notes nothing of it; see :class:`RecordedReads`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def give_up(self) -> None:
+        """Something was read that may change unnoticed."""
+
+    def name(self, mapping: Any, name: str, found: Any) -> None:
+        """A global or builtin, or a module by name."""
+
+    def of_module(self, module: Any, name: str, found: Any) -> None:
+        """An attribute of a module."""
+
+    def of_instance(self, instance: Any, name: str, found: Any) -> None:
+        """What an object's own dict has under a name."""
+
+    def of_class(self, cls: type, name: str, found: Any) -> None:
+        """What the dict of one class has under a name."""
+
+    def bases(self, cls: type) -> None:
+        """The MRO of a class, and who defines the classes in it."""
+
+    def function(self, function: types.FunctionType) -> None:
+        """The code of a function and the values that are bound to it."""
+
+    def owner(self, method: Any) -> None:
+        """The type of the object that a bound method has; the object itself cannot change."""
+
+    def name_of_module(self, module: Any) -> None:
+        """What a module says that its name is."""
+
+    def identity(self, value: Any) -> None:
+        """That it is this object and no other of its kind."""
+
+    def streams(self) -> None:
+        """Which objects are ``sys.stdout`` and ``sys.stderr``."""
+
+
+NOT_RECORDED = Reads()
+
+
+class RecordedReads(Reads):
+    """Notes everything that one walk looks up. ``lost`` says that it met what cannot be watched."""
 
     __slots__ = ("_facts", "_fallen", "_globals", "_holders", "_mappings", "_namespace", "_refs", "lost")
 
@@ -60,14 +105,12 @@ class Reads:
 
     def __repr__(self) -> str:
         state = "lost" if self.lost else f"{len(self._refs)} objects"
-        return f"<Reads: {state}>"
+        return f"<RecordedReads: {state}>"
 
     def give_up(self) -> None:
-        """Something was read that may change unnoticed."""
         self.lost = True
 
     def name(self, mapping: Any, name: str, found: Any) -> None:
-        """A global or builtin, or a module by name."""
         if mapping is self._namespace or mapping is _builtins or mapping is sys.modules:
             entry = self._mappings.get(id(mapping))
             if entry is None:
@@ -82,43 +125,34 @@ class Reads:
             self._attribute(function, globals_of, name, found)
 
     def of_module(self, module: Any, name: str, found: Any) -> None:
-        """An attribute of a module."""
         self._attribute(module, dict_of_module, name, found)
 
     def of_instance(self, instance: Any, name: str, found: Any) -> None:
-        """What an object's own dict has under a name."""
         self._attribute(instance, own_dict, name, found)
 
     def of_class(self, cls: type, name: str, found: Any) -> None:
-        """What the dict of one class has under a name."""
         if not is_immutable(cls):
             self._attribute(cls, dict_of_class, name, found)
 
     def bases(self, cls: type) -> None:
-        """The MRO of a class, and who defines the classes in it."""
         if not is_immutable(cls):
             self._fact(cls, shape_of)
 
     def function(self, function: types.FunctionType) -> None:
-        """The code of a function and the values that are bound to it."""
         if function.__globals__ is not self._namespace:
             self._globals.setdefault(id(function.__globals__), function)
         self._fact(function, facts_of)
 
     def owner(self, method: Any) -> None:
-        """The type of the object that a bound method has; the object itself cannot change."""
         self._fact(method, owner_of)
 
     def name_of_module(self, module: Any) -> None:
-        """What a module says that its name is."""
         self._fact(module, name_of_module)
 
     def identity(self, value: Any) -> None:
-        """That it is this object and no other of its kind."""
         self._watch(value)
 
     def streams(self) -> None:
-        """Which objects are ``sys.stdout`` and ``sys.stderr``."""
         self.of_module(sys, "stdout", sys.stdout)
         self.of_module(sys, "stderr", sys.stderr)
 

@@ -108,9 +108,7 @@ class Rules:
             return None, "", name
         parts = path.split(".")
         for index, part in enumerate(parts[1:-1], 1):
-            if part in rules.classes and not _is_module(rules, parts[: index + 1]):
-                return rules, part, ".".join(parts[index + 1 :])
-            if part[:1].isupper():
+            if part in rules.classes or part[:1].isupper():
                 return rules, part, ".".join(parts[index + 1 :])
         return rules, "", name
 
@@ -168,8 +166,3 @@ def _public_name(module: str, class_name: str, name: str) -> str:
 
 def _public(module: str) -> str:
     return PUBLIC_PACKAGES.get(module, module)
-
-
-def _is_module(rules: PackageRules, parts: list[str]) -> bool:
-    """Whether a table knows ``parts`` as a module: ``socket`` in ``socket.socket`` is a class."""
-    return len(parts) == 1

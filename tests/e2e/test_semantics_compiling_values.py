@@ -412,7 +412,7 @@ async def test_V5_other_values_come_as_repr_with_a_note(session):
         assert (result.error, result.has_value, result.value) == (None, False, None), code
         assert result.repr == (await session.run("repr(_)")).value
         assert result.mime["text/plain"] == result.repr
-        assert any(note.startswith("value") for note in result.notes)
+        assert any(note.startswith("no plain value: value") for note in result.notes)
 
 
 async def test_V5_a_value_with_representations_of_its_own_gives_a_mime_bundle(session):

@@ -52,8 +52,7 @@ class LogGuard(logging.Handler):
         name = str(event.get("event"))
         self.counts[name] += 1
         if method in ERRORS and not _is_provoked(name, event):
-            error = sys.exc_info()[1] if event.get("exc_info") is True else event.get("exc_info")
-            self._complain(f"{dict(event)} {error!r}")
+            self._complain(f"{dict(event)} {_error_of(event)!r}")
         return name
 
     def _warned(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -69,4 +68,10 @@ class LogGuard(logging.Handler):
 def _is_provoked(name: str, event: MutableMapping[str, Any]) -> bool:
     if name == "recovery_failed":  # the new worker was killed too, or its restore cancelled
         return any(word in str(event.get("error")) for word in ("SIGKILL", "SIGABRT", "cancel"))
-    return event.get("exc_info") is True and isinstance(sys.exc_info()[1], Provoked)
+    return isinstance(_error_of(event), Provoked)
+
+
+def _error_of(event: MutableMapping[str, Any]) -> Any:
+    """The exception that is logged: named, or the one that is being handled."""
+    named = event.get("exc_info")
+    return sys.exc_info()[1] if named is True else named

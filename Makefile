@@ -29,6 +29,7 @@ run: $(READY)  ## run the tour
 	@$(BIN)/stateroom run examples/tour.py
 
 test: $(READY)  ## run the whole test suite
+	@$(BIN)/python -m compileall -q src  # hundreds of workers need not do it each
 	@$(BIN)/python -m pytest -n auto $(ARGS) $(TESTS)
 
 check: $(READY)  ## lint, format, types, import contracts
@@ -39,6 +40,7 @@ fmt: $(READY)  ## format, and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 
 coverage: $(READY)  ## the test suite with coverage of the workers too
+	@$(BIN)/python -m compileall -q src
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n auto $(ARGS) $(TESTS)
 	@$(BIN)/coverage combine --quiet

@@ -112,7 +112,7 @@ async def test_a_coroutine_that_a_cell_drops_is_told_with_the_cells_line(way):
 async def test_an_error_in_a_finalizer_is_printed_with_its_line(way):
     await way.session.run("class D:\n    def __del__(self): 1/0", check=True)
     result = await way.run("d = D()\ndel d")
-    assert result.stderr.startswith("Exception ignored in: <function D.__del__ at 0x")
+    assert result.stderr.startswith("Exception ignored ")
     assert ", in __del__\n    def __del__(self): 1/0\n" in result.stderr
     assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
     assert "stateroom" not in result.stderr

@@ -86,6 +86,19 @@ async def test_error_carries_one_note_with_execution_and_snippet(executor):
     assert caught.value.__notes__ == ["in execution e1: f() …"]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class E(Exception): __notes__ = 5\nraise E",
+        "class E(Exception):\n    def __getattribute__(self, name): raise ValueError\nraise E",
+    ],
+)
+async def test_an_error_that_takes_no_note_goes_without(executor, code):
+    with pytest.raises(Exception, match="^$") as caught:
+        await executor.execute(code)
+    assert caught.type.__name__ == "E"
+
+
 async def test_cancel_current(executor):
     running = asyncio.ensure_future(executor.execute("import asyncio\nawait asyncio.sleep(100)"))
     await asyncio.sleep(0)

@@ -6,13 +6,14 @@ import asyncio
 import builtins
 import os
 import sys
+import threading
 
 from ..engine import sources
 from . import children
 from .lag_watch import LagWatch
 from .origin import follow_threads
 from .parts import Parts
-from .uncaught import print_unraisable
+from .uncaught import print_thread_error, print_unraisable
 from .user_display import display
 from .watches import HeartbeatWatch
 
@@ -31,6 +32,8 @@ def install(parts: Parts) -> None:
     sources.install(parts.executor.compiler.sources)
     children.install(parts.executor.namespace_manager)
     sys.unraisablehook = print_unraisable
+    if sys.version_info < (3, 13):
+        threading.excepthook = print_thread_error
     parts.interrupts.install()
     os.register_at_fork(after_in_child=lambda: _forget_after_fork(parts))
     sys.setswitchinterval(SWITCH_INTERVAL_S)

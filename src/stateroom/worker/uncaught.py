@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from ..engine.stacks import traceback_of
 from ..engine.tracebacks import describe_exception, first_user_frame, text_without_chain
 from .user_code import call_user_code
 
-__all__ = ["call_hook", "print_unraisable", "remember", "user_hook"]
+__all__ = ["call_hook", "print_thread_error", "print_unraisable", "remember", "user_hook"]
 
 MAX_CHARS = 100_000
 _DEFAULT_HOOKS = frozenset({None, sys.excepthook})
@@ -54,6 +55,15 @@ def print_unraisable(unraisable: Any) -> None:
         message = f"{message}:"
     head = f"{message}\n" if message else ""
     _write(head + text_without_chain(unraisable.exc_value))
+
+
+def print_thread_error(arguments: Any) -> None:
+    """``threading.excepthook``: as Python's own, which up to 3.12 finds the source lines of files only."""
+    if issubclass(arguments.exc_type, SystemExit):
+        return
+    name = get_ident() if arguments.thread is None else arguments.thread.name
+    text = describe_exception(arguments.exc_value, max_chars=MAX_CHARS).text
+    _write(f"Exception in thread {name}:\n{text}")
 
 
 def _repr(value: object) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import textwrap
 
 import pytest
 
@@ -318,6 +319,19 @@ async def test_cleanup_is_left_alone_by_one_request(session):
         assert await session.cancel() is CancelOutcome.CANCELLED
         await task
     assert (await session.run("cleaned")).value is True
+
+
+async def test_a_cancel_that_finds_the_task_made_and_not_begun_leaves_no_coroutine_behind(session):
+    code = """
+    from stateroom.worker.interrupts import Interrupts
+    wanted, answers = Interrupts.wanted, [False, True]
+    Interrupts.wanted = lambda self, number: answers.pop(0) if answers else wanted(self, number)
+    """
+    await session.run(textwrap.dedent(code), check=True)
+    result = await session.run("touched = 1\nimport asyncio; await asyncio.sleep(0)")
+    assert (result.error.type, result.stderr) == ("CancelledError", "")
+    after = await session.run("import gc; gc.collect(); 'touched' in globals()")
+    assert (after.value, after.stderr) == (False, "")
 
 
 async def test_cancelling_count_is_clean_in_the_next_cell(session):

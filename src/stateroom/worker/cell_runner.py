@@ -71,6 +71,7 @@ class CellRunner:
             self._handover.run_at_home()
             if self._stretch is not None and target.to_cancel is None:
                 self._run_stretch(self._stretch, target)
+        coroutine.close()  # it has not begun, if the task was cancelled before its first step
         return task.result()
 
     async def _outside(self, function: Callable[[], Any]) -> Any:

@@ -30,8 +30,8 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
     """A selector loop whose scheduling calls work from its home thread wherever it runs.
 
     The private names used here (``_thread_id``, ``_ready``, ``_scheduled``, ``_selector``, ``_run_once``,
-    ``_process_events``, ``_write_to_self``, ``_check_thread``) are the same in CPython 3.11 to 3.14; the
-    tests run on each.
+    ``_process_events``, ``_write_to_self``, ``_check_thread``, ``_check_running``) are the same in CPython
+    3.11 to 3.14; the tests run on each.
     """
 
     if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
@@ -42,6 +42,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
         def _write_to_self(self) -> None: ...
         def _check_closed(self) -> None: ...
+        def _check_running(self) -> None: ...
 
     wait_elsewhere: Callable[[Any], Any] | None = None
     """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
@@ -83,6 +84,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
             self._until_stopped = self.create_future()
             self.wait_elsewhere(self._until_stopped)
             return
+        self._check_running()  # CPython 3.13.0 asks too late: it then ends the run that is under way
         self.busy_since = None
         try:
             super().run_forever()

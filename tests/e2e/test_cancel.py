@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import textwrap
 
 import pytest
 
@@ -66,6 +67,20 @@ ENDED_BY_ONE = {
     "asyncio.run": "print('on'); asyncio.run(asyncio.sleep(100))",
     "asyncio.run of a loop": "async def f():\n    print('on')\n    while True: pass\nasyncio.run(f())",
     "run_until_complete": "print('on'); asyncio.get_event_loop().run_until_complete(asyncio.sleep(100))",
+    "run_forever": "print('on'); asyncio.get_event_loop().run_forever()",
+    "asyncio.run with a busy task": (
+        "async def spin():\n    print('on')\n    while True: pass\n"
+        "async def main():\n    spinning = asyncio.create_task(spin())\n    await asyncio.sleep(100)\nasyncio.run(main())"
+    ),
+    "asyncio.run with a busy callback": (
+        "def spin():\n    print('on')\n    while True: pass\n"
+        "async def main():\n    asyncio.get_running_loop().call_soon(spin)\n    await asyncio.sleep(100)\n"
+        "asyncio.run(main())"
+    ),
+    "uvloop.run with a busy task": (
+        "import uvloop\nasync def spin():\n    print('on')\n    while True: pass\n"
+        "async def main():\n    spinning = asyncio.create_task(spin())\n    await asyncio.sleep(100)\nuvloop.run(main())"
+    ),
     "await": "print('on'); await asyncio.sleep(100)",
     "await event": "e = asyncio.Event(); print('on'); await e.wait()",
     "await then loop": "await asyncio.sleep(0); print('on')\nwhile True: pass",
@@ -92,7 +107,9 @@ async def test_X1_ends_at_once_with_the_namespace_intact(code, refuse_await):
         ways = {"as it is": code, "after an await": AWAIT + code}
         if "await" not in code and "async with" not in code:
             ways["not seen to block"] = f"exec({code!r}, globals())"
-        for way, cell in [*ways.items(), ("wrapped", AWAIT + code)]:
+        if ".run" not in code:  # in a wrapped cell a loop runs already
+            ways["wrapped"] = AWAIT + AWAIT + code
+        for way, cell in ways.items():
             if way == "wrapped":
                 await session.run(refuse_await, check=True)
             async with Running(session, cell) as task:
@@ -302,6 +319,19 @@ async def test_cleanup_is_left_alone_by_one_request(session):
         assert await session.cancel() is CancelOutcome.CANCELLED
         await task
     assert (await session.run("cleaned")).value is True
+
+
+async def test_a_cancel_that_finds_the_task_made_and_not_begun_leaves_no_coroutine_behind(session):
+    code = """
+    from stateroom.worker.interrupts import Interrupts
+    wanted, answers = Interrupts.wanted, [False, True]
+    Interrupts.wanted = lambda self, number: answers.pop(0) if answers else wanted(self, number)
+    """
+    await session.run(textwrap.dedent(code), check=True)
+    result = await session.run("touched = 1\nimport asyncio; await asyncio.sleep(0)")
+    assert (result.error.type, result.stderr) == ("CancelledError", "")
+    after = await session.run("import gc; gc.collect(); 'touched' in globals()")
+    assert (after.value, after.stderr) == (False, "")
 
 
 async def test_cancelling_count_is_clean_in_the_next_cell(session):

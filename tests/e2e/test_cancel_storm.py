@@ -22,6 +22,11 @@ def work(n):
     for i in range(n):
         s += i
     return s
+async def spin():
+    while True: work(10)
+async def busy():
+    spinning = asyncio.create_task(spin())
+    await asyncio.sleep(1000)
 """
 # Cells that end by themselves after a random while, and cells that end only by a cancel.
 SHORT = [
@@ -42,6 +47,7 @@ ENDLESS = [
     "threading.Event().wait()",
     "await asyncio.sleep(0)\nwhile True: work(10)",
     "asyncio.run(asyncio.sleep(1000))",
+    "asyncio.run(busy())",
 ]
 
 

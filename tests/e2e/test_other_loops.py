@@ -96,3 +96,10 @@ async def test_is_ended_by_one_cancel(code):
         result = await running
         assert (result.cancelled, result.error.type) == (True, "CancelledError")
         assert (await session.run("await asyncio.sleep(0, ticker.done())")).value is False
+
+
+async def test_uvloop_runs_in_workers_that_find_it_loaded():
+    code = "import asyncio, uvloop\nasync def f(): return await asyncio.sleep(0.01, 5)\nuvloop.run(f())"
+    async with stateroom.SessionPool(size=1, preload=["uvloop"]) as pool, pool.session() as session:
+        assert (await session.run(code, check=True)).value == 5
+        assert (await session.run("await f()", check=True)).value == 5

@@ -111,13 +111,19 @@ async def test_L2_code_that_runs_a_loop_of_its_own_works(way, code):
     assert (await way.session.run("asyncio.create_task(f()); 6")).value == 6
 
 
-async def test_L2_in_a_coroutine_of_the_cell_it_is_one_clear_error(session):
-    code = "import asyncio\nasync def f(): return 5\nasync def g(): return asyncio.run(f())\nawait g()"
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("asyncio.run(f())", "asyncio.run() cannot be called from a running event loop"),
+        ("asyncio.get_event_loop().run_until_complete(f())", "This event loop is already running"),
+        ("asyncio.get_event_loop().run_forever()", "This event loop is already running"),
+    ],
+)
+async def test_L2_in_a_coroutine_of_the_cell_it_is_one_clear_error(session, call, message):
+    await session.run("import asyncio\nasync def f(): return 5", check=True)
+    code = f"async def g():\n    try: {call}\n    finally: here = asyncio.get_running_loop()\nawait g()"
     error = (await session.run(code)).error
-    assert (error.type, error.message) == (
-        "RuntimeError",
-        "asyncio.run() cannot be called from a running event loop",
-    )
+    assert (error.type, error.message) == ("RuntimeError", message)
     assert (await session.run("await f()")).value == 5
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stateroom.protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from stateroom.worker.interrupts import Interrupts, Target
+from stateroom.worker.own_loops import OwnLoop
 
 
 @pytest.fixture
@@ -77,9 +78,22 @@ async def test_a_cancel_on_its_way_through_the_loop_that_finds_the_cell_running_
     interrupts.aim(target)
     page.write(7, 1)
     # As the handler leaves it when the signal finds the loop between two steps of the task.
-    target.attempts, target.cancel_scheduled = 1, True
+    target.attempts, target.to_cancel = 1, task
     with pytest.raises(asyncio.CancelledError):
         await task
     assert namespace["ended"] is True
     target.cancel(task)  # arrives late
-    assert not target.cancel_scheduled
+    assert not task.cancelling()
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_cancel_that_a_loop_of_the_cells_own_did_not_get_to_is_due_again(raised):
+    loop = asyncio.new_event_loop()
+    target = Target(7, frozenset(), in_loop=False)
+    target.attempts, target.raised = 1, raised
+    target.ask_for_cancel(own := OwnLoop(loop, loop.create_future(), None, is_idle=True))
+    loop.close()
+    target.back_in_loop()
+    assert (target.to_cancel, target.is_due(1)) == (None, not raised)
+    target.cancel(own)  # arrives late
+    assert not own.future.cancelled()

@@ -71,8 +71,9 @@ class CellRunner:
             task.cancel()
         while not task.done():
             self._handover.run_at_home()
-            if self._stretch is not None and not target.cancel_scheduled:
+            if self._stretch is not None and target.to_cancel is None:
                 self._run_stretch(self._stretch, target)
+        coroutine.close()  # it has not begun, if the task was cancelled before its first step
         return task.result()
 
     async def _outside(self, function: Callable[[], Any]) -> Any:
@@ -99,7 +100,7 @@ class CellRunner:
         except BaseException as error:  # noqa: BLE001 - raised again in the task of the cell
             stretch.error = error
         self._handover.desk.task = None
-        target.in_loop = True
+        target.back_in_loop()
         self._bring_home(stretch)
         stretch.done.set_result(None)
 

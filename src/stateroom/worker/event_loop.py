@@ -3,8 +3,7 @@
 Between two iterations a stopped asyncio loop belongs to no thread, so another thread may continue
 it with ``run_forever()``. What asyncio does not provide for is the thread that the loop has left:
 its code should still be able to call ``create_task`` or ``call_later``. :class:`MovableEventLoop`
-makes these calls safe from there, and :class:`LoanDesk` lends the loop to the home thread as its
-"running" loop, in a way that ``asyncio.run`` there still works.
+makes these calls safe from there; :mod:`.loan_desk` makes it the "running" loop there.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import asyncio
 import asyncio.events
 import contextvars
 import heapq
-import os
 import selectors
 import sys
 from _asyncio import _get_running_loop, _set_running_loop
@@ -25,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from .origin import origin_of_cell
 
-__all__ = ["LoanDesk", "MovableEventLoop", "origin_of_task"]
+__all__ = ["MovableEventLoop", "origin_of_task"]
 
 
 class MovableEventLoop(asyncio.SelectorEventLoop):
     """A selector loop whose scheduling calls work from its home thread wherever it runs.
 
     The private names used here (``_thread_id``, ``_ready``, ``_scheduled``, ``_selector``, ``_run_once``,
-    ``_process_events``, ``_write_to_self``, ``_check_thread``) are the same in CPython 3.11 to 3.14; the
-    tests run on each.
+    ``_process_events``, ``_write_to_self``, ``_check_thread``, ``_check_running``) are the same in CPython
+    3.11 to 3.14; the tests run on each.
     """
 
     if TYPE_CHECKING:  # asyncio's own, which its stubs do not show
@@ -44,6 +42,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
 
         def _write_to_self(self) -> None: ...
         def _check_closed(self) -> None: ...
+        def _check_running(self) -> None: ...
 
     wait_elsewhere: Callable[[Any], Any] | None = None
     """Set by the handover: wait, in the home thread, for a future of the loop that has moved."""
@@ -85,6 +84,7 @@ class MovableEventLoop(asyncio.SelectorEventLoop):
             self._until_stopped = self.create_future()
             self.wait_elsewhere(self._until_stopped)
             return
+        self._check_running()  # CPython 3.13.0 asks too late: it then ends the run that is under way
         self.busy_since = None
         try:
             super().run_forever()
@@ -202,92 +202,3 @@ def origin_of_task(task: Any) -> str | None:
     """The execution that made a task, as far as that is known."""
     get_context = getattr(task, "get_context", None)
     return None if get_context is None else get_context().get(origin_of_cell)
-
-
-class LoanDesk:
-    """Lends a loop to this thread while synchronous code runs in it.
-
-    From ``lend()`` to ``take_back()``, ``get_running_loop()`` and ``create_task()`` find the loop. For
-    ``asyncio.run``, ``Runner`` and ``run_until_complete``, which refuse to start under a running
-    loop, asyncio's two private accessors are replaced by versions that do not see a loop which
-    is only on loan; both are looked up as attributes at each call, by asyncio of its module
-    ``events``, by uvloop of the package.
-    """
-
-    def __init__(self, loop: MovableEventLoop) -> None:
-        self.loop = loop
-        self.home = get_ident()
-        self.lent = False
-        self.task: asyncio.Task[Any] | None = None
-        """The task of which a stretch is run in this thread: the current task, for that code."""
-        self._own: asyncio.AbstractEventLoop | None = None
-        """What user code has made the current loop of this thread: while it is open, nothing is on loan."""
-        self._set_current = asyncio.set_event_loop
-        self._all_of = asyncio.all_tasks
-        self._current_of = asyncio.current_task
-
-    def __repr__(self) -> str:
-        return f"<LoanDesk lent={self.lent} loop={self.loop!r}>"
-
-    def install(self) -> None:
-        """Replace asyncio's accessors, once in the life of the worker."""
-        asyncio.events._get_running_loop = asyncio._get_running_loop = self._get_running_loop
-        asyncio.events._set_running_loop = asyncio._set_running_loop = self._set_running_loop
-        asyncio.events.set_event_loop = asyncio.set_event_loop = self._set_event_loop
-        asyncio.tasks.current_task = asyncio.current_task = self._current_task
-        if sys.version_info >= (3, 14):
-            asyncio.tasks.all_tasks = asyncio.all_tasks = self._all_tasks
-        os.register_at_fork(after_in_child=self._forked)
-
-    def lend(self) -> None:
-        """Make the loop this thread's running loop, without running it."""
-        self.lent = True
-        _set_running_loop(self._on_loan())
-
-    def take_back(self) -> None:
-        self.lent = False
-        _set_running_loop(None)
-
-    def _get_running_loop(self) -> asyncio.AbstractEventLoop | None:
-        loop = _get_running_loop()
-        return None if loop is self.loop and self.loop._thread_id != get_ident() else loop
-
-    def _set_running_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        if loop is None and self.lent and get_ident() == self.home:
-            loop = self._on_loan()  # a loop of the cell's own has ended; the loan goes on
-        _set_running_loop(loop)
-
-    def _set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """As in asyncio; a cell that brings a loop of its own does not see the one on loan."""
-        self._set_current(loop)
-        if get_ident() == self.home:
-            self._own = loop if loop is not self.loop else None
-            if self.lent and _get_running_loop() in (None, self.loop):
-                _set_running_loop(self._on_loan())
-
-    def _current_task(self, loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Task[Any] | None:
-        """As in asyncio, where the loop may be stepping another task in another thread."""
-        if self.task is not None and get_ident() == self.home and (loop or _get_running_loop()) is self.loop:
-            return self.task
-        return self._current_of(loop)
-
-    def _all_tasks(self, loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
-        """As in asyncio; for the loop that moves, whichever thread has made the tasks.
-
-        CPython 3.14 lists tasks under the thread that made them, and looks at one thread only when
-        asked for the loop that this thread runs; for any other loop it looks at all threads.
-        """
-        loop = loop or asyncio.get_running_loop()
-        if loop is not self.loop or _get_running_loop() is not loop:
-            return self._all_of(loop)
-        _set_running_loop(None)
-        try:
-            return self._all_of(loop)
-        finally:
-            _set_running_loop(loop)
-
-    def _on_loan(self) -> asyncio.AbstractEventLoop | None:
-        return self.loop if self._own is None or self._own.is_closed() else None
-
-    def _forked(self) -> None:
-        self.take_back()

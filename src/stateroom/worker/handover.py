@@ -26,7 +26,8 @@ from threading import current_thread
 from time import monotonic
 from typing import Any
 
-from .event_loop import LoanDesk, MovableEventLoop
+from .event_loop import MovableEventLoop
+from .loan_desk import LoanDesk
 
 __all__ = ["Handover", "Place"]
 

@@ -9,7 +9,8 @@ frame outwards:
   KeyboardInterrupt, and asyncio lets one through the loop);
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
-- an event loop that the cell runs itself (``asyncio.run``): cancel what it is run for;
+- an event loop that the cell runs itself (``asyncio.run``): cancel what it is run for; if another task or
+  a callback of it has the thread, raise in that one too;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
   for has the thread (a child of its task group, say), raise in that one too.
 
@@ -28,14 +29,14 @@ import enum
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
-from .own_loops import ASYNCIO_FOLDER, OwnLoop, own_loop_at
+from .own_loops import ASYNCIO_FOLDER, OwnLoop, own_loop_around
 from .time_limit import TimeLimit
 from .waiting import waits_for
 
@@ -51,13 +52,14 @@ class Decision(enum.Enum):
     RAISE = enum.auto()
     CANCEL_TASK = enum.auto()
     RAISE_AND_CANCEL_TASK = enum.auto()
+    CANCEL_OWN_LOOP = enum.auto()
     LATER = enum.auto()
 
 
 class Target:
     """One execution as the handler sees it."""
 
-    __slots__ = ("attempts", "cancel_scheduled", "codes", "in_loop", "number", "raised", "task")
+    __slots__ = ("attempts", "codes", "in_loop", "number", "raised", "task", "to_cancel")
 
     def __init__(self, number: int, codes: frozenset[CodeType], *, in_loop: bool) -> None:
         self.number = number
@@ -69,26 +71,34 @@ class Target:
         """The last attempt that was acted upon."""
         self.raised = False
         """Whether that attempt has raised in the cell."""
-        self.cancel_scheduled = False
-        """``cancel`` is on its way through the loop, and may find the cell running before it arrives."""
+        self.to_cancel: asyncio.Task[Any] | OwnLoop | None = None
+        """What a loop was asked to cancel; the cell may be found running before the loop gets to it."""
 
     def is_due(self, attempt: int) -> bool:
         """Whether a signal of this attempt is to be acted upon, or one of it has been already."""
         if attempt > self.attempts or attempt >= INSIST_FROM_ATTEMPT:
             return True
-        return self.cancel_scheduled and not self.raised
+        return self.to_cancel is not None and not self.raised
 
-    def schedule_cancel(self, loop: asyncio.AbstractEventLoop, what: asyncio.Task[Any] | OwnLoop) -> None:
-        """Have ``loop`` cancel the task of the cell, or what a loop of the cell's own is run for."""
-        if not self.cancel_scheduled:
-            self.cancel_scheduled = True
-            loop.call_soon_threadsafe(self.cancel, what)
+    def back_in_loop(self) -> None:
+        """A stretch is over, and with it a loop that it ran: what that has not done was never asked for."""
+        self.in_loop = True
+        if isinstance(self.to_cancel, OwnLoop):
+            self.to_cancel = None
+            if not self.raised:
+                self.attempts -= 1
+
+    def ask_for_cancel(self, what: asyncio.Task[Any] | OwnLoop) -> None:
+        """Have its loop cancel the task of the cell, or what a loop of the cell's own is run for."""
+        if self.to_cancel is None:
+            self.to_cancel = what
+            what.get_loop().call_soon_threadsafe(self.cancel, what)
 
     def cancel(self, what: asyncio.Task[Any] | OwnLoop) -> None:
         """In the loop: cancel it, unless the cell was interrupted on the way here."""
-        if self.cancel_scheduled:
+        if self.to_cancel is what:
             what.cancel()
-        self.cancel_scheduled = False
+            self.to_cancel = None
 
     def __repr__(self) -> str:
         return f"<Target number={self.number} in_loop={self.in_loop} attempts={self.attempts}>"
@@ -200,30 +210,26 @@ class Interrupts:
         if decision is Decision.LATER:
             self.missed = True
             return
-        own = None if target.in_loop else own_loop_at(frame)
-        if own is not None and (attempt < INSIST_FROM_ATTEMPT or own.swallows):
-            self._cancel_own(own, target, attempt)
-            return
+        insists = attempt >= INSIST_FROM_ATTEMPT
+        own = None if target.in_loop else own_loop_around(frame)
+        if own is not None and own.is_idle and (own.swallows or not insists):
+            decision = Decision.CANCEL_OWN_LOOP
         if attempt > target.attempts:
             target.attempts, target.raised = attempt, False
-        if attempt >= INSIST_FROM_ATTEMPT:
-            self._insistence.begin(_frames_of_cell(frame, target, decision))
+        if insists:
+            self._insistence.begin(_frames_of_cell(frame, target, decision, own))
         if decision is Decision.RAISE:
-            target.cancel_scheduled = False
-        elif target.task is not None:
-            target.schedule_cancel(target.task.get_loop(), target.task)
-        if decision is not Decision.CANCEL_TASK:
+            target.to_cancel = None
+        if own is not None:
+            target.ask_for_cancel(own)
+        elif decision is not Decision.RAISE and target.task is not None:
+            target.ask_for_cancel(target.task)
+        if decision in (Decision.RAISE, Decision.RAISE_AND_CANCEL_TASK):
             # The very class, no subclass: asyncio compares with `is` in 3.11 and 3.12.
             self._last = asyncio.CancelledError("the cell was cancelled")
             self.raised += 1
             target.raised = True
             raise self._last
-
-    def _cancel_own(self, own: OwnLoop, target: Target, attempt: int) -> None:
-        target.attempts, target.raised = attempt, False
-        if attempt >= INSIST_FROM_ATTEMPT:
-            self._insistence.begin(_not_of_the_machinery(own.frames()))
-        target.schedule_cancel(own.loop, own)
 
     def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
         if decide(frame, self._showing, self._waits) is Decision.RAISE:
@@ -249,19 +255,19 @@ def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:
     return frame is not None
 
 
-def _frames_of_cell(frame: FrameType | None, target: Target, decision: Decision) -> list[FrameType]:
-    """The live frames of a cell: those on the stack, or those in which its task waits."""
+def _frames_of_cell(
+    frame: FrameType | None, target: Target, decision: Decision, own: OwnLoop | None = None
+) -> list[FrameType]:
+    """The live frames of a cell: those on the stack, or those in which its tasks wait."""
     frames: list[FrameType] = []
     if decision is Decision.CANCEL_TASK:
         frames += suspended_frames(target.task) if target.task is not None else ()
+    elif decision is Decision.CANCEL_OWN_LOOP:
+        frames += own.frames() if own is not None else ()
     else:
         while frame is not None and frame.f_code is not RUN_HANDLE:
             frames.append(frame)
             frame = None if frame.f_code in target.codes else frame.f_back
-    return _not_of_the_machinery(frames)
-
-
-def _not_of_the_machinery(frames: Iterable[FrameType]) -> list[FrameType]:
     return [
         each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))
     ]

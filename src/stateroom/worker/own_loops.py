@@ -2,6 +2,7 @@
 
 An exception that a signal handler raises inside of a loop can cost asyncio a callback, and uvloop
 swallows it. So the loop is asked, as asyncio's Runner does for SIGINT: it cancels its main task.
+What has the thread may be another task, or a callback: that is not all there is to end.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .insist import suspended_frames
 
-__all__ = ["ASYNCIO_FOLDER", "OwnLoop", "own_loop_at"]
+__all__ = ["ASYNCIO_FOLDER", "OwnLoop", "own_loop_around"]
 
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
@@ -24,20 +25,28 @@ RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete.__code__
 
 
 class OwnLoop(NamedTuple):
-    """A loop whose own code has the thread, not code that it has called."""
+    """A loop that runs in the interrupted thread, for ``future`` if that is known: a loop in C hides it."""
 
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any] | None
-    """What it is run for; None if that cannot be known, as of a loop written in C."""
+    current: asyncio.Task[Any] | None
+    """The task that has the thread."""
+    is_idle: bool
+    """Whether the thread is in the code of the loop, and not in what it has called."""
 
     @property
     def swallows(self) -> bool:
-        """Whether an exception raised inside of it would not come out."""
+        """Whether an exception raised inside of its code would not come out."""
         return not isinstance(self.loop, asyncio.BaseEventLoop)
 
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """As of a future."""
+        return self.loop
+
     def cancel(self) -> None:
-        """In the loop: cancel what it is run for, or all its tasks."""
-        for future in self._futures():
+        """In the loop: cancel what it is run for, or all its tasks, but for the one that had the thread."""
+        futures = asyncio.all_tasks(self.loop) if self.future is None else {self.future}
+        for future in futures - {self.current}:
             future.cancel()
 
     def frames(self) -> Iterator[FrameType]:
@@ -45,24 +54,20 @@ class OwnLoop(NamedTuple):
         for task in asyncio.all_tasks(self.loop):
             yield from suspended_frames(task)
 
-    def _futures(self) -> list[asyncio.Future[Any]]:
-        return [*asyncio.all_tasks(self.loop)] if self.future is None else [self.future]
 
-
-def own_loop_at(frame: FrameType | None) -> OwnLoop | None:
-    """The loop that the interrupted thread runs, if no code called by it has the thread now."""
+def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
+    """The loop that the interrupted thread runs for the cell, if there is one."""
     loop = _get_running_loop()
-    if loop is None or isinstance(loop, asyncio.BaseEventLoop):
-        return _loop_of_asyncio(frame)
-    return OwnLoop(loop, None) if asyncio.current_task(loop) is None else None
-
-
-def _loop_of_asyncio(frame: FrameType | None) -> OwnLoop | None:
-    while frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE):
-        if frame.f_code is RUN_UNTIL_COMPLETE:
-            future = frame.f_locals.get("future")
-            if not isinstance(future, asyncio.Future) or future.done():
-                return None
-            return OwnLoop(future.get_loop(), future)
+    if loop is None:
+        return None
+    current = asyncio.current_task(loop)
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        return OwnLoop(loop, None, current, is_idle=current is None)
+    is_idle = frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE)
+    while frame is not None and frame.f_code is not RUN_UNTIL_COMPLETE:
+        is_idle = is_idle and frame.f_code.co_filename.startswith(LOOP_CODE)
         frame = frame.f_back
-    return None
+    future = None if frame is None else frame.f_locals.get("future")
+    if not isinstance(future, asyncio.Future) or future.done() or future.get_loop() is not loop:
+        return None
+    return OwnLoop(loop, future, current, is_idle)

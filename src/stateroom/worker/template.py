@@ -48,6 +48,7 @@ from ..protocol.template_messages import (
 )
 from .__main__ import die_with_session
 from .__main__ import main as be_worker
+from .loan_desk import replace_accessors
 
 __all__ = ["Template"]
 
@@ -85,6 +86,7 @@ class Template:
 
     def load(self, modules: Iterable[str]) -> None:
         """Import what workers shall find loaded; tell the pool, and end if that fails."""
+        replace_accessors()
         sys.path.insert(0, "")  # as in a session: modules of the working folder are found
         for name in modules:
             try:

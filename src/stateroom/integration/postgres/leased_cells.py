@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ...errors import DurableError
+from ...errors import StoreError
 from ..cell_store import CellStore
 from ..durable_cells import DurableCells
 from ..resonate_bridge import ResonateProtocolBridge
@@ -57,7 +57,7 @@ class LeasedCells(DurableCells):
         try:
             await asyncio.wait([running, lost], return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                raise DurableError(f"the lease of session {self.session_name!r} was lost: {lost.result()}")
+                raise StoreError(f"the lease of session {self.session_name!r} was lost: {lost.result()}")
             return running.result()
         finally:
             for task in (running, lost):

@@ -22,10 +22,20 @@ from stateroom.integration.inputs import answer_input, open_inputs
 CLIENT = Path(__file__).with_name("postgres_client_child.py")
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 async def test_kill_9_of_clients_and_workers_changes_no_result_and_repeats_no_finished_cell(
-    resonate_dsn, tmp_path, kills
+    resonate_dsn, tmp_path
 ):
+    await kill_again_and_again(resonate_dsn, tmp_path, kills=6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("part", range(8))
+async def test_two_hundred_kills(resonate_dsn, tmp_path, part):
+    await kill_again_and_again(resonate_dsn, tmp_path, kills=25)
+
+
+async def kill_again_and_again(resonate_dsn: str, tmp_path: Path, kills: int) -> None:
     workers = Workers(resonate_dsn, ttl_s=1)
     answering = asyncio.create_task(answer_all(dsn_to_url(resonate_dsn)))
     try:

@@ -129,8 +129,10 @@ async def test_one_session_runs_one_cell_at_a_time_whoever_runs_it(client, worke
 
 
 async def test_a_worker_that_lost_its_lease_stops_the_cell_and_it_is_run_again(
-    client, worker, resonate_dsn, tmp_path
+    client, worker, resonate_dsn, tmp_path, monkeypatch
 ):
+    """However often: it is no fault of the cell."""
+    monkeypatch.setattr(retries, "MAX_ATTEMPTS", 1)
     await client.execute("s", "values = [1]")
     (tmp_path / "hang").touch()
     submitted = await client.submit(

@@ -15,24 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import tempfile
-from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import CheckpointError, DurableError, SessionBroken, StoreError, WorkerDied
+from ..errors import CheckpointError, DurableError, SessionBroken, WorkerDied
 from ..logs import get_logger
-from ..session.checkpoint import Checkpoint
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
 from ..session.session import Session
-from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
+from .cell_store import CellStore
 from .input_capability import Asker
 from .outcome import outcome_to_data
 from .request import execution_request
 from .resonate_bridge import ResonateProtocolBridge, outcome_of
+from .session_state import SessionState
 
 __all__ = ["DurableCells"]
 
@@ -71,21 +68,12 @@ class DurableCells:
         self.session: Session = bridge.session
         self.session_name = session_name
         self.max_attempts = max_attempts if store is not None else 1
-        self._store = store
+        self._state = SessionState(self.session, store, session_name)
         self._lock = asyncio.Lock()
-        self._last: FinishedCell | None = None
-        """What the store has as the latest; asked of it once."""
-        self._asked_store = False
-        self._touched = False
-        """Whether a cell has run: until then, what the session was prepared with is to stay."""
-        self._holds: int | None = None
-        """The pid of the worker whose namespace is that of the latest finished cell; None if none is."""
-        self._notes: list[str] = []
         self._unstored: _Unstored | None = None
 
     def __repr__(self) -> str:
-        last = self._last.number if self._last is not None else 0
-        return f"<DurableCells {self.session_name!r} finished={last} {self.bridge!r}>"
+        return f"<DurableCells {self.session_name!r} finished={self._state.finished} {self.bridge!r}>"
 
     async def execute(
         self,
@@ -127,7 +115,7 @@ class DurableCells:
             "on_display": on_display,
         }
         async with self._lock:
-            stored = await self._find(execution_id)
+            stored = await self._state.find(execution_id)
             if stored is not None:
                 await self.bridge.resolve(execution_id, msgspec.json.decode(stored.result))
             elif self._is_pending(execution_id):
@@ -137,16 +125,13 @@ class DurableCells:
 
     async def finished(self) -> int:
         """How many cells of this session are finished."""
-        await self._ask_store()
-        return self._finished_number()
-
-    def _finished_number(self) -> int:
-        return self._last.number if self._last is not None else 0
+        await self._state.ask()
+        return self._state.finished
 
     async def _finish(self, execution_id: str, code: str, how: dict[str, Any]) -> None:
         """Run the cell until it ends, not its worker; store what it left; resolve its promise."""
         for attempt in range(1, self.max_attempts + 1):
-            await self._ask_store()
+            await self._state.ask()
             result = self._take_unstored(execution_id)
             if result is None:
                 result = await self._run_anew(execution_id, code, how)
@@ -164,20 +149,14 @@ class DurableCells:
         unstored, self._unstored = self._unstored, None
         if unstored is None or unstored.execution_id != execution_id:
             return None
-        is_there = unstored.pid == self.session.pid and unstored.after == self._finished_number()
+        is_there = unstored.pid == self.session.pid and unstored.after == self._state.finished
         return unstored.result if is_there else None
 
     async def _run_anew(self, execution_id: str, code: str, how: dict[str, Any]) -> ExecutionResult | None:
-        await self._bring_state()
-        pid = self.session.pid
-        self._touched = True
-        self._holds = None  # the cell changes the namespace: until it is stored, that is nobody's
-        self.bridge.begin(execution_id)
-        try:
+        await self._state.bring()
+        with self._state.changing():
+            self.bridge.begin(execution_id)
             return await self._run(execution_id, code, how)
-        finally:
-            if self._store is None and self.session.pid == pid:
-                self._holds = pid  # there is no other state to go back to
 
     async def _run(self, execution_id: str, code: str, how: dict[str, Any]) -> ExecutionResult | None:
         """Run the cell; None if its promise was settled before it ended, and it was stopped."""
@@ -201,10 +180,10 @@ class DurableCells:
 
     async def _store_outcome(self, execution_id: str, result: ExecutionResult, *, must: bool) -> bool:
         """Store and resolve. False if the worker died before its namespace could be saved."""
-        outcome = outcome_to_data(replace(result, notes=[*result.notes, *self._notes]))
-        after = self._finished_number()
+        outcome = outcome_to_data(replace(result, notes=[*result.notes, *self._state.notes]))
+        after = self._state.finished
         try:
-            if self._store is not None and not await self._store_state(
+            if self._state.is_stored and not await self._store_state(
                 execution_id, result, outcome, must=must
             ):
                 return False
@@ -213,85 +192,21 @@ class DurableCells:
             if not _worker_died(result):
                 self._unstored = _Unstored(execution_id, result, self.session.pid, after)
             raise
-        self._notes = []
+        self._state.notes = []
         return True
 
     async def _store_state(
         self, execution_id: str, result: ExecutionResult, outcome: dict[str, Any], *, must: bool
     ) -> bool:
-        if self._store is None:
-            return True
         try:
             if _worker_died(result):  # what it leaves is what was there before it
-                await self._bring_state()
-            pid = self.session.pid
-            await self._save(execution_id, outcome, await self.session.checkpoint())
-            self._holds = pid
+                await self._state.bring()
+            await self._state.save(execution_id, outcome)
         except (CheckpointError, SessionBroken) as error:
-            self._asked_store = False
             if self.session.state == "broken" and not must:
                 return False
             raise DurableError(f"the state after {execution_id} cannot be stored: {error}") from error
         return True
-
-    async def _save(self, execution_id: str, outcome: dict[str, Any], saved: Checkpoint) -> None:
-        assert self._store is not None
-        self._last = await asyncio.to_thread(
-            self._store.save,
-            self.session_name,
-            execution_id,
-            msgspec.json.encode(outcome),
-            _pieces(saved.path),
-            after=self._finished_number(),
-        )
-
-    # What the store knows
-
-    async def _ask_store(self) -> None:
-        if self._store is not None and not self._asked_store:
-            self._last = await asyncio.to_thread(self._store.latest, self.session_name)
-            self._asked_store = True
-
-    async def _find(self, execution_id: str) -> FinishedCell | None:
-        if self._store is None:
-            return None
-        return await asyncio.to_thread(self._store.find, self.session_name, execution_id)
-
-    async def _bring_state(self) -> None:
-        """Let the session have a worker whose namespace is that after the last finished cell."""
-        await self._ask_store()
-        pid = self.session.pid
-        if pid is not None and pid == self._holds and self.session.state != "broken":
-            return
-        if self._touched or self.session.state == "broken":
-            await self.session.restart(restore=False)
-        if self._last is not None:
-            await self._restore(self._last)
-        self._holds = self.session.pid
-
-    async def _restore(self, cell: FinishedCell) -> None:
-        with tempfile.TemporaryDirectory(prefix="stateroom-") as folder:
-            path = Path(folder) / "state.checkpoint"
-            await asyncio.to_thread(self._write, cell, path)
-            try:
-                report = await self.session.restore(Checkpoint.load(path))
-            except CheckpointError as error:
-                raise DurableError(
-                    f"the state after {cell.execution_id} of session {self.session_name!r} cannot be "
-                    f"brought back: {error}"
-                ) from error
-        lost = {**report.skipped, **report.failed}
-        self._notes = [f"{name} did not outlive a restart: {why}" for name, why in lost.items()]
-        log.info("durable_state_restored", after=cell.execution_id, restored=len(report.restored), lost=lost)
-
-    def _write(self, cell: FinishedCell, path: Path) -> None:
-        assert self._store is not None
-        try:
-            with path.open("wb") as file:
-                for piece in self._store.checkpoint(cell):
-                    file.write(piece)
-        except OSError as error:
-            raise StoreError(f"the state after {cell.execution_id} cannot be fetched: {error}") from error
 
     def _is_pending(self, execution_id: str) -> bool:
         """Whether another call with this id has not finished it while this one waited for its turn."""
@@ -323,9 +238,3 @@ def _result_of(running: asyncio.Future[ExecutionResult], execution_id: str) -> E
 def _worker_died(result: ExecutionResult) -> bool:
     error = result.error
     return error is not None and (error.module, error.type) == ("stateroom.errors", "WorkerDied")
-
-
-def _pieces(path: Path) -> Iterable[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            yield piece

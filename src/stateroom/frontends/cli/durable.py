@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -43,7 +42,6 @@ class _DurableRun:
         return f"<_DurableRun {self._script.filename} store={self._store!r}>"
 
     def run(self) -> int:
-        _log_to_stderr()
         try:
             return asyncio.run(self._run())
         except asyncio.CancelledError:
@@ -119,15 +117,3 @@ class _DurableRun:
     def _stop(self) -> None:
         if self._task is not None:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)
-
-
-def _log_to_stderr() -> None:
-    """Standard output is the script's own."""
-    import logging
-
-    import structlog
-
-    structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ...errors import DurableError
+from ...errors import StoreError
 from ..cell_store import CellStore
 from ..durable_cells import DurableCells
 from ..resonate_bridge import ResonateProtocolBridge
@@ -33,7 +33,6 @@ class LeasedCells(DurableCells):
         max_attempts: int = 3,
     ) -> None:
         super().__init__(bridge, store, session_name=session_name, max_attempts=max_attempts)
-        self._shared_store = store
         self._lease = Lease(dsn, session_name)
         self._turn = asyncio.Lock()
         self._executions = Stoppable(f"session {session_name!r}")
@@ -49,14 +48,8 @@ class LeasedCells(DurableCells):
 
     async def _execute_in_turn(self, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
         async with self._turn, self._lease.held():
-            await self._look_again()
+            await self._state.ask(again=True)
             return await self._execute_while_held(super().execute(execution_id, code, **how))
-
-    async def _look_again(self) -> None:
-        latest = await asyncio.to_thread(self._shared_store.latest, self.session_name)
-        if latest != self._last:
-            self._holds = None
-        self._last, self._asked_store = latest, True
 
     async def _execute_while_held(self, execution: Any) -> dict[str, Any]:
         running: asyncio.Task[dict[str, Any]] = asyncio.ensure_future(execution)
@@ -64,7 +57,7 @@ class LeasedCells(DurableCells):
         try:
             await asyncio.wait([running, lost], return_when=asyncio.FIRST_COMPLETED)
             if not running.done():
-                raise DurableError(f"the lease of session {self.session_name!r} was lost: {lost.result()}")
+                raise StoreError(f"the lease of session {self.session_name!r} was lost: {lost.result()}")
             return running.result()
         finally:
             for task in (running, lost):

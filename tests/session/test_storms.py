@@ -122,19 +122,21 @@ class Workers:
         await asyncio.sleep({"never": LIMIT_S, "slow": 5}.get(start, 0))
         worker.say_ready()
         while True:
-            await self._do(worker, await worker.receive())
+            message = await worker.receive()
+            if isinstance(message, ExecuteMessage | CheckpointMessage | RestoreMessage):
+                await self._do(worker, message)
 
     async def _do(self, worker, message):
         play = (lambda _: 42) if self.are_good else next(self._cells, lambda _: 42)
         if isinstance(message, ExecuteMessage):
             worker.cell = ScriptedCell(worker, message)
             await worker.cell.play(play)
-        elif isinstance(message, CheckpointMessage | RestoreMessage) and play is die:
+        elif play is die:
             worker.exit(3)
         elif isinstance(message, CheckpointMessage):
             await asyncio.sleep(1 if play is clean_up else 0)
             save_nothing(worker, message)
-        elif isinstance(message, RestoreMessage):
+        else:
             worker.send(RestoredMessage(execution_id=message.execution_id))
 
     async def _die_later(self, worker):
@@ -213,6 +215,7 @@ class Client:
 
 
 ASKED = [name for name in vars(Client) if not name.startswith("_") and name not in {"do", "close"}]
+ASKED += ["run"] * len(ASKED)  # most of what happens, happens to cells
 
 
 async def everything_ends(calls):
@@ -258,11 +261,11 @@ async def goes_on(stage):
     assert session.info.queued == 0
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(
     starts=st.lists(st.sampled_from(STARTS), max_size=5),
     cells=st.lists(st.sampled_from(CELLS), max_size=8),
-    asked=st.lists(st.sampled_from(ASKED), max_size=12),
+    asked=st.lists(st.sampled_from(ASKED), min_size=3, max_size=12),
     is_closed_early=st.booleans(),
     auto_restart=st.booleans(),
     checkpoint_every_cells=st.sampled_from([None, 1]),

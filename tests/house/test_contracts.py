@@ -40,6 +40,16 @@ def test_contracts_are_kept():
             "import stateroom.engine",
             "stateroom.protocol is not allowed to import stateroom.engine",
         ),
+        (
+            "session",
+            "import stateroom.testing",
+            "stateroom.session is not allowed to import stateroom.testing",
+        ),
+        (
+            "testing",
+            "import stateroom.integration",
+            "stateroom.testing is not allowed to import stateroom.integration",
+        ),
         ("protocol", "import socket", "stateroom.protocol is not allowed to import socket"),
         ("session", "import resonate", "stateroom.session is not allowed to import resonate"),
         (

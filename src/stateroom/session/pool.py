@@ -20,6 +20,7 @@ from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
 from ..logs import get_logger
 from .background_tasks import BackgroundTasks
+from .launcher import Launcher
 from .pool_health import Health
 from .pool_info import PoolFigures, PoolInfo
 from .pool_map import MapItem, map_over
@@ -43,14 +44,21 @@ class SessionPool:
 
     ``size`` is short for ``min_size`` and ``max_size``. Settings are the fields of
     :class:`~stateroom.config.PoolConfig` and, for the sessions, those of :class:`Session`.
+    Workers come from ``launcher``, if one is given, and else from a template, which ``preload`` is for.
     Use it as an async context manager, from one event loop.
     """
 
     def __init__(
-        self, size: int | None = None, *, config: SessionConfig | None = None, **settings: Any
+        self,
+        size: int | None = None,
+        *,
+        config: SessionConfig | None = None,
+        launcher: Launcher | None = None,
+        **settings: Any,
     ) -> None:
         self.config, others = split_settings(size, settings)
         self.session_config = load_config(config, others)
+        self._given_launcher = launcher
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
         self._roster = Roster()
@@ -134,9 +142,10 @@ class SessionPool:
         if self._state != "new":
             raise SessionClosed(f"the pool is {self._state}; make another one")
         self._state = "starting"
-        self._launcher = TemplateLauncher(self.session_config, self.config.preload)
         try:
-            await self._launcher.start()
+            if self._given_launcher is None:
+                self._launcher = TemplateLauncher(self.session_config, self.config.preload)
+                await self._launcher.start()
             self._state = "open"
             self._pump()
             failures = await asyncio.gather(*self._roster.starting.values())
@@ -273,8 +282,9 @@ class SessionPool:
         self._roster.starting[member] = asyncio.get_running_loop().create_task(self._bring_up(member))
 
     async def _launch(self, config: SessionConfig) -> Any:
-        assert self._launcher is not None
-        return await self._launcher(config)
+        launcher = self._given_launcher or self._launcher
+        assert launcher is not None
+        return await launcher(config)
 
     async def _bring_up(self, member: Member) -> Exception | None:
         try:

@@ -89,14 +89,16 @@ class ScriptedCell:
                 )
             except NotPlainData:
                 message.repr = repr(value)
-        self._end(message)
+        self.worker.send(message)
 
     def fail(
         self, error: BaseException | ErrorInfo, *, cancelled: bool = False, mode: str = "simple_sync"
     ) -> None:
         """End with an error; ``cancelled`` says that a request to cancel was the cause."""
         info = error if isinstance(error, ErrorInfo) else _info(error)
-        self._end(ErrorMessage(execution_id=self.execution_id, error=info, mode=mode, cancelled=cancelled))
+        self.worker.send(
+            ErrorMessage(execution_id=self.execution_id, error=info, mode=mode, cancelled=cancelled)
+        )
 
     # Cancels
 
@@ -140,10 +142,6 @@ class ScriptedCell:
         """The worker has ended."""
         if self._task is not None:
             self._task.cancel()
-
-    def _end(self, message: ResultMessage | ErrorMessage) -> None:
-        self.has_ended = True
-        self.worker.send(message)
 
 
 async def _call(function: Callable[[ScriptedCell], Any], cell: ScriptedCell) -> Any:

@@ -13,9 +13,11 @@ from ..config import SessionConfig
 from ..errors import ProtocolError
 from ..protocol.messages import (
     PROTOCOL_VERSION,
+    ErrorMessage,
     ExecuteMessage,
     InputResponseMessage,
     ReadyMessage,
+    ResultMessage,
     ShutdownMessage,
     Stream,
     ToWorker,
@@ -92,7 +94,10 @@ class ScriptedWorker:
 
     def send(self, message: Any) -> None:
         """Send any message, expected or not; :meth:`MemoryChannel.send_bytes` sends what is none."""
+        if self.cell is not None and isinstance(message, ResultMessage | ErrorMessage):
+            self.cell.has_ended |= message.execution_id == self.cell.execution_id
         self.channel.send(message)
+        self._note()
 
     @overload
     async def receive(self) -> ToWorker | ProtocolError: ...

@@ -1,5 +1,6 @@
 """Processes that a cell forks: what they write, how they end, and what they leave alone."""
 
+import asyncio
 import sys
 
 import pytest
@@ -82,8 +83,8 @@ async def test_a_child_that_falls_out_of_the_cell_has_ended_well(forking):
 
 async def test_O1_a_grandchild_that_outlives_its_cell_does_not_hold_it_up(forking):
     """It holds the pipes open, and writes when it is told to, which is after the result."""
-    late = []
-    forking.on_late_output = lambda message: late.append(message.data)
+    later = asyncio.Queue()  # it may come while a cell runs, or none
+    forking.on_late_output = later.put_nowait
     code = """
 read, write = os.pipe()
 if os.fork() == 0:
@@ -99,12 +100,8 @@ print("parent")
 """
     result = await forking.run(code, check=True)
     assert result.stdout == "parent\n"
-    await forking.run("os.close(write)")
-    while not late:
-        await forking.run(
-            "import time; time.sleep(0.001)", on_output=lambda message: late.append(message.data)
-        )
-    assert "".join(late) == "grandchild\n"
+    await forking.run("os.close(write)", on_output=later.put_nowait)
+    assert (await later.get()).data == "grandchild\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

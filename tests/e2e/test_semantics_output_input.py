@@ -529,15 +529,15 @@ async def test_O4_threads_that_wait_for_an_answer_do_not_hold_up_the_end():
         ("import sys; sys.stdout.buffer.write(b'a\\xff\\xfeb\\n')", "a\ufffd\ufffdb\n"),
         ("import os; os.write(1, b'a\\xff\\xfeb\\n')", "a\ufffd\ufffdb\n"),
         ("import os; os.write(1, b'\\xe2\\x82'); os.write(1, b'\\xac')", "€"),
-        ("import os; os.write(1, b'\\xe2\\x82'); print('x')", None),
+        ("import os; os.write(1, b'\\xe2\\x82'); print('x')", "x\n\ufffd"),
         ("import os; os.system('printf \"a\\\\377b\"')", "a\ufffdb"),
         ("import os; os.write(1, bytes(range(256)) * 1000)", None),
     ],
 )
-async def test_O5_odd_text_arrives_or_is_replaced(session, code, text):
-    result = await session.run(code + ";", check=True)
+async def test_O5_odd_text_arrives_or_is_replaced(way, code, text):
+    result = await way.run(code + ";", check=True, any_mode=True)
     assert text is None or result.stdout == text
-    assert (await session.run("print('fine')\n1")).stdout == "fine\n"
+    assert (await way.run("print('fine')\n1")).stdout == "fine\n"
 
 
 async def test_O5_odd_text_in_questions_values_and_errors(session):

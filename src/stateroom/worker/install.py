@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import builtins
 import os
 import sys
@@ -37,6 +38,7 @@ def install(parts: Parts) -> None:
     parts.interrupts.install()
     os.register_at_fork(after_in_child=lambda: _forget_after_fork(parts))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    atexit.register(_be_alone, parts)  # the first that is registered runs last
 
 
 def start(parts: Parts) -> None:
@@ -74,6 +76,12 @@ def _add_watches(parts: Parts) -> None:
     parts.io.watches += [parts.cell_watch, parts.limit, lag_watch]
     if interval_s := parts.settings.heartbeat_interval_s:
         parts.io.watches.append(HeartbeatWatch(send, interval_s, telemetry))
+
+
+def _be_alone(parts: Parts) -> None:
+    """The interpreter stops all other threads now, wherever they are: also in the middle of a print."""
+    parts.output.keep_others_out()
+    parts.outbox.keep_others_out()
 
 
 def _forget_after_fork(parts: Parts) -> None:

@@ -59,13 +59,19 @@ class Outbox:
         with self._lock:
             self._pump()
 
-    def wait_for_room(self) -> None:
-        """Return when less than ``max_bytes`` are pending; a cancel may end the wait."""
-        while self.pending_bytes > self.max_bytes and not self._closed:
+    def wait_for_room(self, max_bytes: int | None = None) -> None:
+        """Return when at most ``max_bytes`` (by default its own) are pending; a cancel may end the wait."""
+        limit = self.max_bytes if max_bytes is None else max_bytes
+        while self.pending_bytes > limit and not self._closed:
             writable = select.poll()
             writable.register(self._sock, select.POLLOUT)
             writable.poll()
             self.pump()
+
+    def keep_others_out(self) -> None:
+        """As of :class:`Output`; what is pending is sent first."""
+        self.wait_for_room(0)
+        self._lock.acquire()
 
     def close(self) -> None:
         """Drop what is pending and all that comes: nobody reads any more."""

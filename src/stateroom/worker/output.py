@@ -57,7 +57,7 @@ class Output:
         self._limit = limit
         self.pipes = dict(pipes)
         """Descriptors to read, with their streams; less those that user code has closed."""
-        self.all_pipes = tuple(pipes)
+        self.all_pipes = dict(pipes)
         self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
         for fd in pipes:
             os.set_blocking(fd, False)
@@ -87,8 +87,14 @@ class Output:
 
     def end(self) -> list[str]:
         """The cell has ended; notes on what of its output is missing."""
+        self._act(self._send_tails)
         self.running = None
         return self._limit.notes()
+
+    def keep_others_out(self) -> None:
+        """For the last code of this process: threads that are stopped in a print must not hold the lock."""
+        self.drain()
+        self._lock.acquire()
 
     def stream(self, name: Stream) -> TextStream:
         """A text stream that writes here."""
@@ -253,6 +259,13 @@ class Output:
                 if size:
                     self._flush()
                     self._send(stream, self.running, data[:size])
+
+    def _send_tails(self) -> None:
+        """Characters that nobody has completed belong to the cell that has begun them."""
+        for fd, tail in self._tails.items():
+            if tail:
+                self._tails[fd] = b""
+                self._send(self.all_pipes[fd], self.running, tail)
 
 
 def _encode(parts: list[str | bytes]) -> bytes:

@@ -95,7 +95,7 @@ class TextStream(io.TextIOWrapper):
     def _write_slowly(self, text: str) -> int:
         """Any text, from anybody; raises what a text stream raises."""
         if self.is_plain and isinstance(text, str):
-            self._output.write(self.stream, str(text))
+            self._output.write(self.stream, str.__str__(text))
             self._output.interrupts.safe_point()
             return len(text)
         count = super().write(text)

@@ -17,7 +17,7 @@ __all__ = ["Expected", "TestFile", "expected_differences", "test_files"]
 HERE = Path(__file__).parent
 
 _GUARD = re.compile(r"""^(if __name__ ?== ?['"]__main__['"]:)""", re.MULTILINE)
-_RELATIVE = re.compile(r"^from \.(\w+)", re.MULTILINE)
+_RELATIVE = re.compile(r"^from \.(?=(\w?))", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class TestFile:
         """
         text = self.text()
         if self.path.parent.name != "test":
-            text = _RELATIVE.sub(rf"from test.{self.path.parent.name}.\1", text)
+            package = f"test.{self.path.parent.name}"
+            text = _RELATIVE.sub(lambda found: f"from {package}{'.' if found[1] else ''}", text)
         before, guard, after = (*_GUARD.split(text, maxsplit=1), "", "")[:3]
         if guard and "main(" in after:
             return text

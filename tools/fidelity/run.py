@@ -109,6 +109,8 @@ def conclude(reports: list[Report], missing: list[str], stale: list[Expected]) -
         print(f"explains nothing in this run: {entry.reason}")
     if missing:
         print("not in this version's suite:", ", ".join(missing))
+    if hollow := [report.file.name for report in reports if not report.runs["plain"].counts()["ok"]]:
+        print("compare nothing, since no test of theirs passes in plain Python:", ", ".join(hollow))
     unexplained = sum(len(report.unexplained) for report in reports)
     tests = sum(len(report.runs["plain"].tests) for report in reports)
     print(

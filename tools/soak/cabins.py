@@ -42,7 +42,22 @@ class Kind:
 
 GENTLE: frozenset[End] = frozenset({"itself", "cancel"})
 ROUGH: frozenset[End] = frozenset({"itself", "cancel", "insist", "force", "death"})
-IMPATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}
+COUNT_BLOCKS = """
+import gc, sys
+for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+    sys.__dict__.pop(name, None)  # the frames of the last error hold what its cell had
+gc.collect()
+sys.getallocatedblocks()
+"""
+PATIENT: dict[str, Any] = {"cancel_grace_s": 30.0, "insist_grace_s": 30.0}
+IMCOUNT_BLOCKS = """
+import gc, sys
+for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+    sys.__dict__.pop(name, None)  # the frames of the last error hold what its cell had
+gc.collect()
+sys.getallocatedblocks()
+"""
+PATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}
 RECOVERING = {**IMPATIENT, "auto_restart": True, "checkpoint_every_cells": 4}
 
 OLD_HAND = Kind(
@@ -50,14 +65,14 @@ OLD_HAND = Kind(
     GENTLE,
     rough=False,
     # Small histories, which are full before its memory is looked at.
-    settings={"cancel_grace_s": 30.0, "source_cache_size": 100, "history_size": 100},
+    settings={**PATIENT, "source_cache_size": 100, "history_size": 100},
     steps=(1 << 60, 1 << 60),
 )
 KINDS = [
     Kind("plain", ROUGH, rough=True, settings=IMPATIENT),
     Kind("pooled", ROUGH, rough=True, settings={}, pooled=True, steps=(1, 15)),
     Kind("recovering", ROUGH, rough=True, settings=RECOVERING),
-    Kind("patient", GENTLE, rough=False, settings={"cancel_grace_s": 30.0}),
+    Kind("patient", GENTLE, rough=False, settings=PATIENT),
     Kind("tenant", ROUGH, rough=True, settings={}, pooled=True, tenant=True, steps=(1, 15)),
     Kind("stored", ROUGH, rough=True, settings=RECOVERING, stored=True),
 ]
@@ -153,8 +168,7 @@ class Cabin:
         """Living blocks of the worker's allocator, when it holds no results of cells any more."""
         for _ in range(4):
             await self.open_session.run("0")
-        code = "__import__('gc').collect(); __import__('sys').getallocatedblocks()"
-        return int((await self.open_session.run(code, check=True)).value)
+        return int((await self.open_session.run(COUNT_BLOCKS, check=True)).value)
 
     async def forget(self) -> None:
         """Something went wrong: start from nothing."""

@@ -50,14 +50,7 @@ gc.collect()
 sys.getallocatedblocks()
 """
 PATIENT: dict[str, Any] = {"cancel_grace_s": 30.0, "insist_grace_s": 30.0}
-IMCOUNT_BLOCKS = """
-import gc, sys
-for name in ("last_exc", "last_type", "last_value", "last_traceback"):
-    sys.__dict__.pop(name, None)  # the frames of the last error hold what its cell had
-gc.collect()
-sys.getallocatedblocks()
-"""
-PATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}
+IMPATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}
 RECOVERING = {**IMPATIENT, "auto_restart": True, "checkpoint_every_cells": 4}
 
 OLD_HAND = Kind(

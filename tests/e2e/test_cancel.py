@@ -223,7 +223,17 @@ async def test_X5_a_queued_cell_that_is_cancelled_runs_not_one_line(session):
 
 
 @pytest.mark.parametrize(
-    "code", ["pass", "await asyncio.sleep(0)", "time.sleep(0)", "print(1)", "f()", "1/0"]
+    "code",
+    [
+        "pass",
+        "await asyncio.sleep(0)",
+        "time.sleep(0)",
+        "await asyncio.sleep(0); time.sleep(0)",
+        "asyncio.run(asyncio.sleep(0))",
+        "print(1)",
+        "f()",
+        "1/0",
+    ],
 )
 async def test_X6_a_cancel_at_the_end_of_a_cell_hits_nothing_else(session, code):
     await session.run(PRELUDE + "def f():\n    for i in range(300): pass", check=True)

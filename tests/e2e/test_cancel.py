@@ -181,6 +181,20 @@ async def test_X3_swallowed_cancel_is_ignored_and_the_second_one_insists(session
     assert (await session.run("for i in range(3): pass\ni")).value == 2
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="CPython 3.11 has no sys.monitoring")
+@pytest.mark.parametrize("taken", [[4], [3, 4], [0, 1, 2, 3, 4, 5]])
+async def test_X3_a_tool_of_the_users_is_left_alone(session, taken):
+    await session.run(PRELUDE + "import sys", check=True)
+    await session.run(f"for tool in {taken}: sys.monitoring.use_tool_id(tool, 'mine')", check=True)
+    async with Running(session, SWALLOW["nested function"]) as task:
+        assert await session.cancel() is CancelOutcome.IGNORED
+        assert await session.cancel() is CancelOutcome.CANCELLED
+        assert (await task).cancelled
+    names = await session.run("[sys.monitoring.get_tool(tool) for tool in range(6)]")
+    assert names.value == ["mine" if tool in taken else None for tool in range(6)]
+    assert (await session.run("sys.gettrace()")).value is None
+
+
 async def test_X4_hard_stop_ends_what_no_signal_reaches():
     async with stateroom.Session(cancel_grace_s=0.1, insist_grace_s=0.1) as session:
         await session.run("kept = 1")
@@ -209,7 +223,17 @@ async def test_X5_a_queued_cell_that_is_cancelled_runs_not_one_line(session):
 
 
 @pytest.mark.parametrize(
-    "code", ["pass", "await asyncio.sleep(0)", "time.sleep(0)", "print(1)", "f()", "1/0"]
+    "code",
+    [
+        "pass",
+        "await asyncio.sleep(0)",
+        "time.sleep(0)",
+        "await asyncio.sleep(0); time.sleep(0)",
+        "asyncio.run(asyncio.sleep(0))",
+        "print(1)",
+        "f()",
+        "1/0",
+    ],
 )
 async def test_X6_a_cancel_at_the_end_of_a_cell_hits_nothing_else(session, code):
     await session.run(PRELUDE + "def f():\n    for i in range(300): pass", check=True)

@@ -97,3 +97,48 @@ def test_a_cancel_that_a_loop_of_the_cells_own_did_not_get_to_is_due_again(raise
     assert (target.to_cancel, target.is_due(1)) == (None, not raised)
     target.cancel(own)  # arrives late
     assert not own.future.cancelled()
+
+
+def test_nothing_is_raised_in_a_hook_where_it_would_be_lost(interrupts, page):
+    def print_it(_unraisable):
+        interrupts.missed = True
+        interrupts.safe_point()
+        seen.append("printed")
+
+    seen = []
+    interrupts._unraisablehook = print_it
+    code = cell("lost(error)\nseen.append('after the hook')\nsafe_point()\nseen.append('not reached')")
+    interrupts.aim(Target(7, frozenset([code]), in_loop=False))
+    page.write(7, 1)
+    error = type("Unraisable", (), {"exc_value": ValueError()})
+    names = {"lost": interrupts._lost, "error": error, "seen": seen, "safe_point": interrupts.safe_point}
+    with pytest.raises(asyncio.CancelledError):
+        exec(code, names)
+    assert seen == ["printed", "after the hook"]
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_task_that_was_there_when_the_main_one_was_told_is_due_and_a_later_one_is_not(is_done):
+    async def wait():
+        await asyncio.sleep(100)
+
+    loop = asyncio.new_event_loop()
+    main, busy = loop.create_task(wait()), loop.create_task(wait())
+    target = Target(7, frozenset(), in_loop=False)
+    target.begin_attempt(1, own := OwnLoop(loop, main, main, is_idle=False))
+    target.tell_by_raising(own)
+    target.raised = True
+    if is_done:
+        main.cancel()
+        loop.run_until_complete(asyncio.wait([main]))
+    cleaning = loop.create_task(wait())
+    due = [target.is_due(1, own._replace(current=task)) for task in (main, busy, cleaning)]
+    assert due == [False, True, False]
+    assert own._replace(is_idle=True).is_over is is_done
+    busy.cancel()
+    assert not target.is_due(1, own._replace(current=busy))
+    cleaning.cancel()
+    loop.run_until_complete(asyncio.wait([busy, cleaning, main], timeout=0))
+    main.cancel()
+    loop.run_until_complete(asyncio.wait([busy, cleaning, main]))
+    loop.close()

@@ -1,7 +1,8 @@
 """Ends code that swallows its cancel: from the second request on, every line of it raises.
 
 ``sys.monitoring`` (PEP 669) is told of the cell's live frames only, so nothing else gets slower,
-and nothing at all until a cell has swallowed a cancel. CPython 3.11 has ``sys.settrace`` for it.
+and nothing at all until a cell has swallowed a cancel. Where it is not to be had (CPython 3.11, or the
+user's tools have taken what it has), ``sys.settrace`` does the same.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 __all__ = ["Insistence", "suspended_frames"]
 
 CANCELLED = asyncio.CancelledError("cancelled again, since the first request was swallowed")
-TOOL_ID = 4
-"""One of the ids that PEP 669 leaves to anybody."""
+TOOL_IDS = (4, 3)
+"""The ids that PEP 669 leaves to anybody."""
 
 
 class Insistence:
@@ -27,6 +28,8 @@ class Insistence:
         self._codes: set[CodeType] = set()
         self._error: BaseException = CANCELLED
         self._thread = 0
+        self._tool: int | None = None
+        """The id that monitoring goes by; None while nothing is covered, or by tracing."""
 
     def __repr__(self) -> str:
         return f"<Insistence codes={len(self._codes)}>"
@@ -36,9 +39,7 @@ class Insistence:
         self._thread = get_ident()
         self._error = error
         self._codes.update(frame.f_code for frame in frames)
-        if sys.version_info >= (3, 12):
-            self._monitor()
-        else:
+        if not self._monitor():
             for frame in frames:
                 frame.f_trace = self._trace
             sys.settrace(self._trace)
@@ -47,25 +48,30 @@ class Insistence:
         """Cover nothing any more."""
         if not self._codes:
             return
-        if sys.version_info >= (3, 12):
+        if sys.version_info >= (3, 12) and self._tool is not None:
             for code in self._codes:
-                sys.monitoring.set_local_events(TOOL_ID, code, 0)
-            sys.monitoring.free_tool_id(TOOL_ID)
+                sys.monitoring.set_local_events(self._tool, code, 0)
+            sys.monitoring.free_tool_id(self._tool)
+            self._tool = None
         else:
             sys.settrace(None)
         self._codes.clear()
 
-    if sys.version_info >= (3, 12):
-
-        def _monitor(self) -> None:
+    def _monitor(self) -> bool:
+        """Cover the codes by monitoring; False if there is no way to."""
+        if sys.version_info >= (3, 12):
             monitoring = sys.monitoring
-            if monitoring.get_tool(TOOL_ID) is None:
-                monitoring.use_tool_id(TOOL_ID, "stateroom cancel")
-            for event in (monitoring.events.LINE, monitoring.events.JUMP, monitoring.events.PY_START):
-                monitoring.register_callback(TOOL_ID, event, self._raise)
-            events = monitoring.events.LINE | monitoring.events.JUMP | monitoring.events.PY_START
+            events = (monitoring.events.LINE, monitoring.events.JUMP, monitoring.events.PY_START)
+            if self._tool is None:
+                self._tool = next((tool for tool in TOOL_IDS if monitoring.get_tool(tool) is None), None)
+                if self._tool is None:
+                    return False
+                monitoring.use_tool_id(self._tool, "stateroom cancel")
+                for event in events:
+                    monitoring.register_callback(self._tool, event, self._raise)
             for code in self._codes:
-                monitoring.set_local_events(TOOL_ID, code, events)
+                monitoring.set_local_events(self._tool, code, sum(events))
+        return self._tool is not None
 
     def _raise(self, code: CodeType, *_: object) -> None:
         if code in self._codes and get_ident() == self._thread:

@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
+from weakref import WeakSet
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
@@ -59,7 +60,7 @@ class Decision(enum.Enum):
 class Target:
     """One execution as the handler sees it."""
 
-    __slots__ = ("attempts", "codes", "in_loop", "number", "raised", "task", "to_cancel")
+    __slots__ = ("attempts", "codes", "in_loop", "number", "present", "raised", "task", "to_cancel", "told")
 
     def __init__(self, number: int, codes: frozenset[CodeType], *, in_loop: bool) -> None:
         self.number = number
@@ -73,12 +74,38 @@ class Target:
         """Whether that attempt has raised in the cell."""
         self.to_cancel: asyncio.Task[Any] | OwnLoop | None = None
         """What a loop was asked to cancel; the cell may be found running before the loop gets to it."""
+        self.present: WeakSet[asyncio.Future[Any]] = WeakSet()
+        """Tasks of a loop of the cell's own as it was told; what comes later cleans up."""
+        self.told: WeakSet[asyncio.Future[Any]] = WeakSet()
+        """Those that this attempt has raised in, or cancelled."""
 
-    def is_due(self, attempt: int) -> bool:
+    def is_due(self, attempt: int, own: OwnLoop | None = None) -> bool:
         """Whether a signal of this attempt is to be acted upon, or one of it has been already."""
         if attempt > self.attempts or attempt >= INSIST_FROM_ATTEMPT:
             return True
+        if own is not None and self._must_tell(own.current):
+            return True
         return self.to_cancel is not None and not self.raised
+
+    def _must_tell(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether a task has the thread, perhaps for ever, that has not heard of the cancel."""
+        if task is None or task in self.told or task not in self.present:
+            return False
+        return not task.cancelling()
+
+    def begin_attempt(self, attempt: int, own: OwnLoop | None) -> None:
+        """This attempt has not done anything yet."""
+        self.attempts, self.raised = attempt, False
+        self.told = WeakSet()
+        self.present = own.futures() if own is not None else WeakSet()
+
+    def tell_by_raising(self, own: OwnLoop | None) -> None:
+        """An exception is about to be raised in the cell, or in a task of a loop of its own."""
+        self.to_cancel = None
+        if own is not None and own.current is not None:
+            if own.current is own.future:
+                self.present = own.futures()
+            self.told.add(own.current)
 
     def back_in_loop(self) -> None:
         """A stretch is over, and with it a loop that it ran: what that has not done was never asked for."""
@@ -96,9 +123,16 @@ class Target:
 
     def cancel(self, what: asyncio.Task[Any] | OwnLoop) -> None:
         """In the loop: cancel it, unless the cell was interrupted on the way here."""
-        if self.to_cancel is what:
+        if self.to_cancel is not what:
+            return
+        self.to_cancel = None
+        if not isinstance(what, OwnLoop):
             what.cancel()
-            self.to_cancel = None
+        elif untold := what.untold(self.told):
+            self.present = what.futures()
+            for future in untold:
+                self.told.add(future)
+                future.cancel()
 
     def __repr__(self) -> str:
         return f"<Target number={self.number} in_loop={self.in_loop} attempts={self.attempts}>"
@@ -188,7 +222,10 @@ class Interrupts:
             self._raise_missed()
 
     def _raise_missed(self) -> None:
-        if self._target is not None and _is_on_stack(sys._getframe(1), self._target.codes):
+        frame = sys._getframe(1)
+        if self._target is None or _is_on_stack(frame, _HOOKS):  # what is raised in a hook is lost
+            return
+        if _is_on_stack(frame, self._target.codes):
             signal.raise_signal(getattr(signal, CANCEL_SIGNAL_NAME))
 
     def wanted(self, number: int) -> bool:
@@ -200,26 +237,27 @@ class Interrupts:
         if target is None:
             return
         number, attempt = self.page.read()
-        if number == target.number and target.is_due(attempt):
-            self._cancel(frame, target, attempt)
+        if number == target.number:
+            own = None if target.in_loop else own_loop_around(frame)
+            if target.is_due(attempt, own):
+                self._cancel(frame, target, attempt, own)
         if self._limit is not None and self._limit.has_passed():
             self._end_showing(frame, self._limit)
 
-    def _cancel(self, frame: FrameType | None, target: Target, attempt: int) -> None:
+    def _cancel(self, frame: FrameType | None, target: Target, attempt: int, own: OwnLoop | None) -> None:
         decision = decide(frame, target, self._waits)
-        if decision is Decision.LATER:
+        if decision is Decision.LATER or (own is not None and own.is_over):
             self.missed = True
             return
         insists = attempt >= INSIST_FROM_ATTEMPT
-        own = None if target.in_loop else own_loop_around(frame)
         if own is not None and own.is_idle and (own.swallows or not insists):
             decision = Decision.CANCEL_OWN_LOOP
         if attempt > target.attempts:
-            target.attempts, target.raised = attempt, False
+            target.begin_attempt(attempt, own)
         if insists:
             self._insistence.begin(_frames_of_cell(frame, target, decision, own))
         if decision is Decision.RAISE:
-            target.to_cancel = None
+            target.tell_by_raising(own)
         if own is not None:
             target.ask_for_cancel(own)
         elif decision is not Decision.RAISE and target.task is not None:
@@ -247,6 +285,9 @@ class Interrupts:
                 self._target.raised = False
         else:
             self._unraisablehook(unraisable)
+
+
+_HOOKS = frozenset({Interrupts._lost.__code__})
 
 
 def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:

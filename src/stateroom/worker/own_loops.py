@@ -2,7 +2,7 @@
 
 An exception that a signal handler raises inside of a loop can cost asyncio a callback, and uvloop
 swallows it. So the loop is asked, as asyncio's Runner does for SIGINT: it cancels its main task.
-What has the thread may be another task, or a callback: that is not all there is to end.
+Another task of the loop, or a callback, may have the thread and keep it: that has to end as well.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from _asyncio import _get_running_loop
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from .insist import suspended_frames
 
@@ -39,15 +40,26 @@ class OwnLoop(NamedTuple):
         """Whether an exception raised inside of its code would not come out."""
         return not isinstance(self.loop, asyncio.BaseEventLoop)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is about to end by itself: an exception in its code could cost it just that."""
+        return self.is_idle and self.future is not None and self.future.done()
+
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """As of a future."""
         return self.loop
 
-    def cancel(self) -> None:
-        """In the loop: cancel what it is run for, or all its tasks, but for the one that had the thread."""
-        futures = asyncio.all_tasks(self.loop) if self.future is None else {self.future}
-        for future in futures - {self.current}:
-            future.cancel()
+    def futures(self) -> WeakSet[asyncio.Future[Any]]:
+        """Its tasks, and what it is run for."""
+        futures: WeakSet[asyncio.Future[Any]] = WeakSet(asyncio.all_tasks(self.loop))
+        if self.future is not None:
+            futures.add(self.future)
+        return futures
+
+    def untold(self, told: WeakSet[asyncio.Future[Any]]) -> list[asyncio.Future[Any]]:
+        """What a cancel is for, and has not been told of it: what the loop is run for, or all its tasks."""
+        wanted = [*self.futures()] if self.future is None else [self.future]
+        return [future for future in wanted if future not in told]
 
     def frames(self) -> Iterator[FrameType]:
         """The frames in which its tasks wait."""
@@ -58,16 +70,16 @@ class OwnLoop(NamedTuple):
 def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
     """The loop that the interrupted thread runs for the cell, if there is one."""
     loop = _get_running_loop()
-    if loop is None:
-        return None
-    current = asyncio.current_task(loop)
-    if not isinstance(loop, asyncio.BaseEventLoop):
+    if loop is not None and not isinstance(loop, asyncio.BaseEventLoop):
+        current = asyncio.current_task(loop)
         return OwnLoop(loop, None, current, is_idle=current is None)
-    is_idle = frame is not None and frame.f_code.co_filename.startswith(LOOP_CODE)
+    is_idle = True
     while frame is not None and frame.f_code is not RUN_UNTIL_COMPLETE:
         is_idle = is_idle and frame.f_code.co_filename.startswith(LOOP_CODE)
         frame = frame.f_back
+    # Not asked which loop runs: this one may be about to, or have ended just now.
     future = None if frame is None else frame.f_locals.get("future")
-    if not isinstance(future, asyncio.Future) or future.done() or future.get_loop() is not loop:
+    if not isinstance(future, asyncio.Future):
         return None
-    return OwnLoop(loop, future, current, is_idle)
+    loop = future.get_loop()
+    return OwnLoop(loop, future, asyncio.current_task(loop), is_idle)

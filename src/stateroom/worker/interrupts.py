@@ -218,14 +218,14 @@ class Interrupts:
         A cell that does nothing but print would else be hit by few of them.
         """
         if self.missed and get_ident() == main_thread().ident:
-            self.missed = False
             self._raise_missed()
 
     def _raise_missed(self) -> None:
         frame = sys._getframe(1)
-        if self._target is None or _is_on_stack(frame, _HOOKS):  # what is raised in a hook is lost
+        if _is_on_stack(frame, _HOOKS):  # what is raised in a hook is lost
             return
-        if _is_on_stack(frame, self._target.codes):
+        self.missed = False
+        if self._target is not None and _is_on_stack(frame, self._target.codes):
             signal.raise_signal(getattr(signal, CANCEL_SIGNAL_NAME))
 
     def wanted(self, number: int) -> bool:

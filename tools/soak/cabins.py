@@ -46,6 +46,7 @@ COUNT_BLOCKS = """
 import gc, sys
 for name in ("last_exc", "last_type", "last_value", "last_traceback"):
     sys.__dict__.pop(name, None)  # the frames of the last error hold what its cell had
+Out.clear()
 gc.collect()
 sys.getallocatedblocks()
 """

@@ -1,7 +1,8 @@
 """What a session and its worker tell each other in the page that they share."""
 
 import os
-import threading
+import subprocess
+import sys
 
 import pytest
 
@@ -55,19 +56,31 @@ def test_withdrawing_does_not_touch_a_request(pages):
     assert worker.read() == (3, 1)
 
 
+WORKER = """
+import sys
+from stateroom.protocol.cancel_page import CancelPage
+page = CancelPage(int(sys.argv[1]))
+for number in range(1, int(sys.argv[2]) + 1):
+    while page.read()[1] < number:
+        pass
+    print(int(page.begin(number)), flush=True)
+"""
+
+
 def test_of_both_at_once_one_at_least_sees_the_other(pages):
+    page, count = pages[0], 3000
+    arguments = [sys.executable, "-c", WORKER, str(page.fd), str(count)]
+    with subprocess.Popen(arguments, pass_fds=[page.fd], stdout=subprocess.PIPE) as worker:
+        for number in range(1, count + 1):
+            page.write(0, number)  # both are off
+            withdrawn = page.withdraw(number)
+            began = worker.stdout.readline() == b"1\n"
+            assert not (began and withdrawn)
+
+
+def test_what_was_withdrawn_stays_so_while_others_are(pages):
     session, worker = pages
-    barrier = threading.Barrier(2)
-    outcomes = {"began": [], "withdrawn": []}
-
-    def take(kind, function):
-        for number in range(1, 3001):
-            barrier.wait()
-            outcomes[kind].append(function(number))
-
-    other = threading.Thread(target=take, args=("withdrawn", session.withdraw))
-    other.start()
-    take("began", worker.begin)
-    other.join()
-    both = zip(outcomes["began"], outcomes["withdrawn"], strict=True)
-    assert not any(began and withdrawn for began, withdrawn in both)
+    session.withdraw(5)
+    session.withdraw(9)
+    assert not worker.begin(5)
+    assert not worker.begin(9)

@@ -12,6 +12,7 @@ from stateroom.errors import ConfigError, FrameTooLarge, MalformedFrame, NotPlai
 from stateroom.protocol import framing
 from stateroom.protocol.framing import JOIN_BELOW_BYTES, PREFIX_BYTES, FrameReader, FrameWriter
 from stateroom.protocol.messages import (
+    PROTOCOL_VERSION,
     ErrorInfo,
     ErrorMessage,
     ExecuteMessage,
@@ -169,7 +170,7 @@ def test_several_frames_of_one_read_come_in_order():
 
 def test_every_type_of_message_survives():
     messages = [
-        ReadyMessage(protocol_version=1, python_version="3.13.0", pid=7),
+        ReadyMessage(protocol_version=PROTOCOL_VERSION, python_version="3.13.0", pid=7),
         ErrorMessage(
             execution_id="e1", error=ErrorInfo(type="X", group=[ErrorInfo(type="Y")]), cancelled=True
         ),

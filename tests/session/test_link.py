@@ -8,6 +8,7 @@ from stage import cancelled, turns
 from stateroom.config import SessionConfig
 from stateroom.errors import VersionMismatch, WorkerStartError
 from stateroom.protocol.messages import (
+    PROTOCOL_VERSION,
     ConfigureMessage,
     FaultMessage,
     HeartbeatMessage,
@@ -68,7 +69,11 @@ async def test_a_start_that_was_cancelled_hears_nothing_of_its_worker_any_more()
     ("first", "kind", "said"),
     [
         (ReadyMessage(protocol_version=0, python_version="3.13.0", pid=1), VersionMismatch, "the worker 0"),
-        (ReadyMessage(protocol_version=1, python_version="2.7.18", pid=1), VersionMismatch, "Python 2.7.18"),
+        (
+            ReadyMessage(protocol_version=PROTOCOL_VERSION, python_version="2.7.18", pid=1),
+            VersionMismatch,
+            "Python 2.7.18",
+        ),
         (FaultMessage(reason="no such protocol"), VersionMismatch, "no such protocol"),
         (HeartbeatMessage(), WorkerStartError, "a HeartbeatMessage came first"),
         (b"\xff" * 100, WorkerStartError, "over max_frame_bytes"),

@@ -6,7 +6,8 @@ import pytest
 from stage import Stage, cancelled, turns
 
 from stateroom import CancelOutcome
-from stateroom.protocol.messages import ExecuteMessage
+from stateroom.protocol.messages import CheckpointMessage, ErrorInfo, ErrorMessage, ExecuteMessage
+from stateroom.session.stream import HIGH_WATER_BYTES
 from stateroom.testing import virtual_time
 
 
@@ -167,3 +168,65 @@ async def test_none_is_sent_where_a_checkpoint_may_come_between(setting):
         await cancelled(second)
         cell.succeed()
         await first
+
+
+@virtual_time
+async def test_one_that_had_begun_is_lost_with_its_worker_though_the_reply_before_it_was_never_read():
+    async with Stage(auto_restart=True) as stage:
+        first, cell, second = await two_cells(stage)
+        third = stage.run("third")
+        old = stage.worker
+        old.channel.hold()
+        cell.succeed()
+        assert (await old.next_cell()).code == "second"
+        old.channel.cut()
+        old.die()
+        (await stage.launcher.worker(2)).say_ready()
+        assert (await first).error.type == "WorkerDied"
+        assert (await second).error.type == "WorkerDied"
+        assert (await stage.worker.next_cell()).code == "third"
+        stage.worker.cell.succeed()
+        assert (await third).ok
+        assert "second" not in sent(stage.worker)
+
+
+@virtual_time
+async def test_a_time_limit_holds_for_one_that_has_begun_behind_output_that_nobody_reads():
+    async with Stage(max_outbox_bytes=1000) as stage:
+        messages = stage.session.execute("first")
+        reading = asyncio.ensure_future(anext(messages))
+        cell = await stage.worker.next_cell()
+        second = stage.run("second", timeout=5, execution_id="second")
+        await turns()
+        for _ in range(3):
+            cell.print("x" * HIGH_WATER_BYTES)
+        cell.succeed()
+        begun = await stage.worker.next_cell()
+        await reading
+        await stage.worker.until(lambda: stage.worker.channel.is_paused)
+        await begun.cancelled()
+        begun.fail(asyncio.CancelledError(), cancelled=True)
+        assert (await second).error.type == "TimeoutError"
+        assert [type(message).__name__ async for message in messages][-1] == "ResultMessage"
+
+
+@virtual_time
+async def test_close_ends_one_that_has_begun_and_then_saves_the_state(tmp_path):
+    stage = Stage(store=str(tmp_path), close_grace_s=50)
+    async with stage:
+        first, cell, second = await two_cells(stage)
+        stage.worker.channel.hold()
+        cell.succeed()
+        begun = await stage.worker.next_cell()
+        closing = asyncio.create_task(stage.session.close())
+        await turns()
+        stage.worker.channel.release()
+        await begun.cancelled()
+        begun.fail(asyncio.CancelledError(), cancelled=True)
+        job = await stage.worker.receive(CheckpointMessage)
+        stage.worker.send(
+            ErrorMessage(execution_id=job.execution_id, error=ErrorInfo(type="X", message="no"))
+        )
+        await closing
+        assert (await first).ok
+        assert (await second).cancelled

@@ -47,7 +47,8 @@ __all__ = [
     "WarningMessage",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""Of messages and of the cancel page: raised with each change that the other side must know of."""
 
 Stream = Literal["stdout", "stderr"]
 

@@ -52,12 +52,12 @@ class CancelDesk:
         begun = queued or running
         if begun is None or execution_id not in (None, begun.execution_id):
             return CancelOutcome.NOTHING_RUNNING
-        return await self.canceller.cancel(begun, hard_stop=hard_stop)
+        return await self._end(begun, hard_stop=hard_stop)
 
     def abandon(self, work: Work) -> None:
         """Nobody waits for it any more: end it, so that the next one can run."""
         if not self._schedule.cancel_queued(work) and not work.done.done():
-            self._background.run(self.canceller.cancel(work, hard_stop=True))
+            self._background.run(self._end(work, hard_stop=True))
 
     def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
         """End it if it has not ended after ``timeout_s``; the timer can be cancelled."""
@@ -71,7 +71,14 @@ class CancelDesk:
 
     async def _end_by_timeout(self, execution: Execution) -> None:
         if not self._schedule.cancel_queued(execution):
-            await self.canceller.cancel(execution, hard_stop=True)
+            await self._end(execution, hard_stop=True)
+
+    async def _end(self, work: Work, *, hard_stop: bool) -> CancelOutcome:
+        """Climb the ladder with one that has begun, perhaps behind one whose reply was not read yet."""
+        running = self._router.running
+        if running is not None:
+            running.let_pass()
+        return await self.canceller.cancel(work, hard_stop=hard_stop)
 
     def _request(self, number: int, attempt: int) -> None:
         if self._supervisor.link is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Busy, FrameTooLarge, NotPlainData, SessionBroken, SessionClosed
-from ..protocol.lifecycle import ExecutionEvent, ExecutionState, SessionEvent, SessionState, advance_session
+from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
 from .execution import Execution, error_info
 from .router import Router, Work
 
@@ -35,6 +35,8 @@ class Schedule:
         self.waiting: deque[Work] = deque()
         self.ahead: Execution | None = None
         """What the worker has got already; it begins when the running cell has ended, unless withdrawn."""
+        self._holds_next = False
+        """Whether the worker has got something behind the running cell, be it withdrawn."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -48,8 +50,7 @@ class Schedule:
     @property
     def queued(self) -> list[Work]:
         """What has not begun, in the order in which it will."""
-        ahead: list[Work] = [self.ahead] if self.ahead is not None else []
-        return [*(work for work in ahead if work.state is ExecutionState.QUEUED), *self.waiting]
+        return [*([self.ahead] if self.ahead is not None else ()), *self.waiting]
 
     @property
     def is_closing(self) -> bool:
@@ -77,8 +78,7 @@ class Schedule:
         if self.state in (SessionState.STARTING, SessionState.RESTARTING):
             raise Busy(f"the session is {self.state} already; cells that are run now wait for its new worker")
         self.advance(SessionEvent.RESTART)
-        if self.ahead is not None and self._withdraw(self.ahead.number):
-            self.worker_lost()
+        self._take_back()
 
     def submit(self, work: Work, *, queue: bool = True) -> None:
         """Send it now, or let it wait its turn.
@@ -103,19 +103,24 @@ class Schedule:
 
     def done(self) -> None:
         """What ran has ended; the worker has begun what was sent ahead."""
-        ahead, self.ahead = self.ahead, None
-        if ahead is not None and ahead.state is ExecutionState.QUEUED:
-            ahead.advance(ExecutionEvent.EXECUTE)
-            self._router.running = ahead
+        begun = self._take_ahead()
+        if begun is not None:
+            begun.advance(ExecutionEvent.EXECUTE)
+            self._router.running = begun
             self._send_ahead()
         elif self.state is SessionState.BUSY:
             self.advance(SessionEvent.DONE)
 
-    def worker_lost(self) -> None:
-        """What was sent ahead has not begun, since what ran has not ended: it is for the next worker."""
-        ahead, self.ahead = self.ahead, None
-        if ahead is not None and ahead.state is ExecutionState.QUEUED:
-            self.waiting.appendleft(ahead)
+    def worker_lost(self, withdraw: Callable[[int], bool]) -> Execution | None:
+        """What was sent ahead is for the next worker; returned if this one had begun it.
+
+        ``withdraw`` asks the worker that is gone.
+        """
+        ahead = self._take_ahead()
+        if ahead is None or not withdraw(ahead.number):
+            return ahead
+        self.waiting.appendleft(ahead)
+        return None
 
     def send_next(self) -> None:
         """Begin what waits longest, if nothing runs."""
@@ -139,8 +144,10 @@ class Schedule:
         """Take it out, so that nothing of it runs; False if it runs, or has."""
         if work in self.waiting:
             self.waiting.remove(work)
-        elif work not in self.queued or not self._withdraw(work.number):
+        elif work is not self.ahead or not self._withdraw(work.number):
             return False
+        else:
+            self.ahead = None
         error = error_info(asyncio.CancelledError("cancelled before it began"))
         if work.timeout_s is not None:
             error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
@@ -149,15 +156,14 @@ class Schedule:
 
     def fail_queued(self, error: Exception) -> None:
         """Nothing that has not begun will run."""
-        for work in self.queued:
-            if work is not self.ahead or self._withdraw(work.number):
-                work.give_up(ExecutionEvent.CANCEL, error_info(error))
-        self.waiting.clear()
+        self._take_back()
+        while self.waiting:
+            self.waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
 
     def _send_ahead(self) -> None:
         """Let the worker have the next cell while one runs."""
         running = self._router.running
-        if not self._may_send_ahead or self.state is not SessionState.BUSY or self.ahead is not None:
+        if not self._may_send_ahead or self.state is not SessionState.BUSY or self._holds_next:
             return
         if not isinstance(running, Execution) or not self.waiting:
             return
@@ -168,8 +174,18 @@ class Schedule:
                 self._send(work.message)
             except (FrameTooLarge, NotPlainData):
                 return  # told when its turn comes
-            self.ahead = work
+            self.ahead, self._holds_next = work, True
             self.waiting.popleft()
+
+    def _take_back(self) -> None:
+        """Put what was sent ahead into the queue again, unless it has begun."""
+        if self.ahead is not None and self._withdraw(self.ahead.number):
+            self.waiting.appendleft(self.ahead)
+            self.ahead = None
+
+    def _take_ahead(self) -> Execution | None:
+        ahead, self.ahead, self._holds_next = self.ahead, None, False
+        return ahead
 
     def _begin(self, work: Work) -> None:
         self._send(work.message)

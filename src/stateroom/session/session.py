@@ -329,8 +329,10 @@ class Session:
         closed = SessionClosed("the session was closed before this cell began")
         schedule.fail_queued(closed)
         try:
-            if self._router.running is not None:
-                await self._cancels.canceller.ask(self._router.running, grace_s=grace_s)
+            while (running := self._router.running) is not None:
+                await self._cancels.canceller.ask(running, grace_s=grace_s)
+                if self._router.running is running:
+                    break  # it does not end; else another one had begun
             if self.config.store is not None and self._router.running is None and self._supervisor.is_ready:
                 await self._checkpoints.make_last()
         finally:

@@ -14,7 +14,7 @@ from ..protocol.messages import OutputMessage
 from .background_tasks import BackgroundTasks
 from .checkpoint_keeper import CheckpointKeeper, outlook
 from .execution import Execution, error_info, stopped_error
-from .launcher import ExitReport, Launcher
+from .launcher import ExitReport, Launcher, WorkerProcess
 from .link import WorkerLink
 from .router import Router, Work
 from .schedule import Schedule
@@ -128,7 +128,10 @@ class Supervisor:
         self._check_open()
         process = await self._launcher(self._config)
         self.link = link = WorkerLink(
-            self._config, process, on_message=self._router.deliver, on_gone=self._gone
+            self._config,
+            process,
+            on_message=self._router.deliver,
+            on_gone=lambda report: self._gone(report, process),
         )
         self._check_open()
         await link.start()
@@ -156,15 +159,17 @@ class Supervisor:
             raise SessionClosed("the session was closed while it restarted")
         await self.start(reason)
 
-    def _gone(self, report: ExitReport) -> None:
+    def _gone(self, report: ExitReport, process: WorkerProcess) -> None:
         """A worker has ended, expected or not: tell everybody who waits for it."""
         self.last_exit = report
         self._schedule.broken_by = str(report)
         self._on_gone()
-        running = self._router.release()
+        running, begun = self._router.release(), self._schedule.worker_lost(process.withdraw)
+        if begun is not None:  # the reply of the one before it was never sent
+            begun.advance(ExecutionEvent.EXECUTE)
+            self._give_up(begun, report, with_last_words=True)
         if running is not None:
-            self._give_up(running, report)
-        self._schedule.worker_lost()
+            self._give_up(running, report, with_last_words=begun is None)
         if self._schedule.state in (SessionState.IDLE, SessionState.BUSY):
             self._schedule.advance(SessionEvent.WORKER_LOST)
             self._replace_lost(report)
@@ -186,11 +191,13 @@ class Supervisor:
         except StateroomError as error:
             log.warning("automatic_restart_failed", reason=reason, error=str(error))
 
-    def _give_up(self, work: Work, report: ExitReport) -> None:
-        """End an execution whose worker is gone, with the worker's last words."""
-        for stream, text in report.last_words.items():
-            if text and isinstance(work, Execution):
-                work.take_output(OutputMessage(stream=stream, execution_id=work.execution_id, data=text))
+    def _give_up(self, work: Work, report: ExitReport, *, with_last_words: bool) -> None:
+        """End an execution whose worker is gone; ``with_last_words`` of that worker, which are its own."""
+        if with_last_words and isinstance(work, Execution):
+            for stream, text in report.last_words.items():
+                if text:
+                    message = OutputMessage(stream=stream, execution_id=work.execution_id, data=text)
+                    work.take_output(message)
         error = error_info(self._violation or WorkerDied(f"{report} while {work.execution_id} ran"))
         if work.hard_stopped and isinstance(work, Execution):
             error = stopped_error(work, f"{report}; {outlook(self._keeper)}")

@@ -134,6 +134,59 @@ async def test_what_was_not_stored_is_not_stored_after_another_cell(session, tmp
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+async def test_a_store_that_took_a_cell_and_could_not_say_so_has_the_state_for_the_next_one(
+    session, tmp_path, new_id
+):
+    class InDoubt(SqliteCellStore):
+        has_failed = False
+
+        def save(self, *args, **how):
+            finished = super().save(*args, **how)
+            if not self.has_failed:
+                self.has_failed = True
+                raise StoreError("the connection broke")
+            return finished
+
+    path, first, code = tmp_path / "state.db", new_id(), counting(tmp_path / "runs", "x = 1")
+    async with await initialize_resonate_local(session, path=path, store=InDoubt(path), env={}) as runtime:
+        with pytest.raises(StoreError, match="the connection broke"):
+            await runtime.cells.execute(first, code)
+        assert (await runtime.cells.execute(new_id(), "x = x + 1; x"))["value"] == 2
+        assert (await runtime.cells.execute(first, code))["ok"]
+        assert (await runtime.cells.execute(new_id(), "x"))["value"] == 2
+        assert await runtime.cells.finished() == 3
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_a_caller_cancelled_while_its_cell_is_stored_leaves_the_state_for_the_next_one(
+    session, tmp_path, new_id
+):
+    saving, may_save = threading.Event(), threading.Event()
+
+    class Slow(SqliteCellStore):
+        def save(self, *args, **how):
+            saving.set()
+            assert may_save.wait(30)
+            return super().save(*args, **how)
+
+    path, first, code = tmp_path / "state.db", new_id(), counting(tmp_path / "runs", "x = 1")
+    async with await initialize_resonate_local(session, path=path, store=Slow(path), env={}) as runtime:
+        running = asyncio.create_task(runtime.cells.execute(first, code))
+        assert await asyncio.to_thread(saving.wait, 30)
+        pid = session.pid
+        for _ in range(2):  # one who insists
+            running.cancel()
+            await asyncio.sleep(0)
+        may_save.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await runtime.cells.finished() == 1
+        assert (await runtime.cells.execute(new_id(), "x"))["value"] == 1
+        assert session.pid == pid
+        assert (await runtime.cells.execute(first, code))["ok"]
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 def test_sessions_in_one_file_leave_each_other_alone(tmp_path):
     SqliteConnection(tmp_path / "state.db").close()
     store = SqliteCellStore(tmp_path / "state.db")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
 from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
-from .temporary_folder import TemporaryFolder
+from .temporary_folder import TemporaryFolder, when_gone
 
 __all__ = ["CheckpointKeeper", "Saving", "outlook"]
 
@@ -155,7 +154,7 @@ class CheckpointKeeper:
             TemporaryFolder.remove_abandoned()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
         if self._config.store is None:
-            weakref.finalize(checkpoint, store.drop, file.name)
+            when_gone(checkpoint, store.drop, file.name)
         self.last = checkpoint
         return checkpoint
 

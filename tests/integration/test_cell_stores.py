@@ -191,3 +191,16 @@ def test_chunks_are_cut_anew():
     assert b"".join(chunks) == b"".join(pieces)
     assert [len(chunk) for chunk in chunks] == [CHUNK_BYTES, CHUNK_BYTES, 8]
     assert list(in_chunks(itertools.repeat(b"", 3))) == []
+
+
+def test_a_database_that_lets_no_tables_be_made_is_left_at_once(postgres_dsn, monkeypatch):
+    from stateroom.integration.postgres import cell_store
+
+    made, connect = [], cell_store.psycopg.connect
+    monkeypatch.setattr(
+        cell_store.psycopg, "connect", lambda *args, **how: made.append(connect(*args, **how)) or made[-1]
+    )
+    monkeypatch.setattr(cell_store, "_SCHEMA", "SELECT 1 / 0")
+    with pytest.raises(StoreError, match="division by zero"):
+        cell_store.PostgresCellStore(postgres_dsn).prepare()
+    assert [connection.closed for connection in made] == [True]

@@ -16,7 +16,7 @@ from resonate_base import ConnectorError
 
 import stateroom
 from stateroom.errors import CheckpointError, DurableError, DurableRejected, StoreError
-from stateroom.integration import retries
+from stateroom.integration import resonate_init, retries, sqlite_store
 from stateroom.integration.directory_store import DirectoryCellStore
 from stateroom.integration.pickle_free import PickleFree
 from stateroom.integration.resonate_init import initialize_resonate_local
@@ -134,6 +134,72 @@ async def test_what_was_not_stored_is_not_stored_after_another_cell(session, tmp
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+class InDoubt(SqliteCellStore):
+    """Takes the first cell, and cannot say so."""
+
+    has_failed = False
+
+    def save(self, *args, **how):
+        finished = super().save(*args, **how)
+        if not self.has_failed:
+            self.has_failed = True
+            raise StoreError("the connection broke")
+        return finished
+
+
+async def test_a_store_that_took_a_cell_and_could_not_say_so_has_the_state_for_the_next_one(
+    session, tmp_path, new_id
+):
+    path, first, code = tmp_path / "state.db", new_id(), counting(tmp_path / "runs", "x = 1")
+    async with await initialize_resonate_local(session, path=path, store=InDoubt(path), env={}) as runtime:
+        with pytest.raises(StoreError, match="the connection broke"):
+            await runtime.cells.execute(first, code)
+        assert (await runtime.cells.execute(new_id(), "x = x + 1; x"))["value"] == 2
+        assert (await runtime.cells.execute(first, code))["ok"]
+        assert (await runtime.cells.execute(new_id(), "x"))["value"] == 2
+        assert await runtime.cells.finished() == 3
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_a_caller_cancelled_while_its_cell_is_stored_leaves_the_state_for_the_next_one(
+    session, tmp_path, new_id
+):
+    saving, may_save = threading.Event(), threading.Event()
+
+    class Slow(SqliteCellStore):
+        def save(self, *args, **how):
+            saving.set()
+            assert may_save.wait(30)
+            return super().save(*args, **how)
+
+    path, first, code = tmp_path / "state.db", new_id(), counting(tmp_path / "runs", "x = 1")
+    async with await initialize_resonate_local(session, path=path, store=Slow(path), env={}) as runtime:
+        running = asyncio.create_task(runtime.cells.execute(first, code))
+        assert await asyncio.to_thread(saving.wait, 30)
+        pid = session.pid
+        for _ in range(2):  # one who insists
+            running.cancel()
+            await asyncio.sleep(0)
+        may_save.set()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert await runtime.cells.finished() == 1
+        assert (await runtime.cells.execute(new_id(), "x"))["value"] == 1
+        assert session.pid == pid
+        assert (await runtime.cells.execute(first, code))["ok"]
+    assert (tmp_path / "runs").read_text() == "x"
+
+
+async def test_a_cell_that_was_stored_all_the_same_is_not_kept_to_be_stored(session, tmp_path, new_id):
+    path, first = tmp_path / "state.db", new_id()
+    async with await initialize_resonate_local(session, path=path, store=InDoubt(path), env={}) as runtime:
+        with pytest.raises(StoreError, match="the connection broke"):
+            await runtime.cells.execute(first, "1")
+        assert runtime.cells._unstored.execution_id == first
+        assert (await runtime.cells.execute(first, "1"))["value"] == 1
+        assert runtime.cells._unstored is None
+
+
 def test_sessions_in_one_file_leave_each_other_alone(tmp_path):
     SqliteConnection(tmp_path / "state.db").close()
     store = SqliteCellStore(tmp_path / "state.db")
@@ -209,3 +275,49 @@ def test_pickles_are_taken_out_however_they_are_written(tmp_path):
 @pytest.mark.parametrize("data", [b'{"a": "\\u00e9"}', b'["__py_pickle"]', b"no json __py_pickle", b""])
 def test_everything_else_stays_as_it_is(data):
     assert PickleFree().decrypt(data) == PickleFree().encrypt(data) == data
+
+
+async def test_attempts_are_counted_until_the_execution_is_rejected():
+    attempts = [DurableError("not yet"), DurableRejected("by somebody")]
+    counted = retries.Retries()
+
+    async def attempt():
+        raise attempts.pop(0)
+
+    for error in list(attempts):
+        with pytest.raises(type(error)):
+            await counted.outcome("e", attempt)
+    assert repr(counted) == "<Retries failed={}>"
+
+
+# Runtimes that cannot be made
+
+
+@pytest.mark.parametrize("what", ["make_resonate", "DurableCells", "register"])
+async def test_what_cannot_be_made_leaves_its_file_and_its_session_to_others(
+    what, session, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise StoreError("not today")
+
+    path = tmp_path / "state.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(resonate_init, what, refuse)
+        with pytest.raises(StoreError, match="not today") as kept:
+            await initialize_resonate_local(session, path=path, env={})
+    async with await initialize_resonate_local(session, path=path, env={}) as runtime:
+        assert (await runtime.run("e", "1"))["value"] == 1
+    assert kept.tb is not None  # it was held meanwhile, and so was all that it refers to
+
+
+async def test_a_file_without_a_store_of_cells_is_left_to_others(session, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise StoreError("not today")
+
+    path = tmp_path / "state.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_store, "SqliteCellStore", refuse)
+        with pytest.raises(StoreError, match="not today") as kept:
+            await initialize_resonate_local(session, path=path, env={})
+    SqliteConnection(path).close()
+    assert kept.tb is not None

@@ -5,6 +5,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import structlog
 from stage import Stage, cancelled, turns
 
 import stateroom
@@ -239,3 +240,17 @@ async def test_a_cell_that_ends_makes_up_for_the_restarts_before():
             while stage.session.state != "idle":
                 await asyncio.sleep(1)
             assert await stage.works()
+
+
+@virtual_time
+async def test_an_end_that_fails_is_logged_and_another_worker_made(monkeypatch):
+    def broken():
+        raise OSError("broken on purpose")
+
+    async with Stage() as stage:
+        monkeypatch.setattr(stage.worker, "close", broken)
+        with structlog.testing.capture_logs() as logs:
+            await stage.next_worker(stage.session.restart())
+        errors = [entry["event"] for entry in logs if entry["log_level"] == "error"]
+        assert errors == ["background_task_failed"]
+        assert await stage.works()

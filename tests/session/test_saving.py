@@ -1,12 +1,14 @@
 """Checkpoints of scripted workers: what counts as saved, and who may give up waiting."""
 
 import asyncio
+import threading
 
 import pytest
 from stage import Stage, cancelled, turns
 
 from stateroom.errors import CheckpointError
 from stateroom.protocol.messages import CheckpointChunkMessage, CheckpointedMessage, CheckpointMessage
+from stateroom.session.checkpoint_store import CheckpointFile
 from stateroom.testing import each_cell, virtual_time
 from stateroom.testing.scripts import save_nothing
 
@@ -124,3 +126,34 @@ async def test_a_recovery_that_fails_is_told_and_the_session_goes_on():
         await stage.session.restart()
         assert "exited with status 4" in stage.session.recovery.error
         assert stage.session.state == "broken"
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@virtual_time
+async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(stored, tmp_path, monkeypatch):
+    committing, may_commit = threading.Event(), threading.Event()
+    commit = CheckpointFile.commit
+
+    def slow_commit(file):
+        committing.set()
+        assert may_commit.wait(30)
+        return commit(file)
+
+    async with Stage(
+        each_cell(lambda _: None), store=str(tmp_path) if stored else None, store_keep=1
+    ) as stage:
+        first = await stage.session.checkpoint()
+        monkeypatch.setattr(CheckpointFile, "commit", slow_commit)
+        await stage.session.run("")
+        saving = asyncio.create_task(stage.session.checkpoint())
+        assert await asyncio.to_thread(committing.wait, 30)
+        saving.cancel()
+        await turns()
+        may_commit.set()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert cells_since(stage) == 0
+        assert stage.session._keeper.last.path.exists()
+        assert stage.session._keeper.last is not first
+        await stage.session.restart()
+        assert (stage.session.recovery.cells_since, stage.session.recovery.error) == (0, None)

@@ -80,3 +80,32 @@ def test_what_is_not_known_to_be_abandoned_stays(temporary):
     TemporaryFolder.remove_abandoned()
     assert unmarked.exists()
     assert foreign.exists()
+
+
+FORKED = """
+import asyncio, os, sys
+import stateroom
+
+async def save():
+    async with stateroom.Session() as session:
+        return await session.checkpoint()
+
+saved = asyncio.run(save())
+child = os.fork()
+if not child:
+    how = sys.argv[1]
+    if how == "drops it":
+        del saved
+    sys.exit()
+os.waitpid(child, 0)
+print(saved.path.exists())
+path = saved.path.parent
+del saved
+print(path.exists())
+"""
+
+
+@pytest.mark.parametrize("how", ["drops it", "ends with it"])
+def test_a_forked_child_takes_nothing_along(how):
+    run = [sys.executable, "-W", "ignore", "-c", FORKED, how]
+    assert subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout == "True\nFalse\n"

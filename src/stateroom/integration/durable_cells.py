@@ -213,6 +213,8 @@ class DurableCells:
         return self.bridge.desk.is_pending(execution_request(execution_id))
 
     def _outcome(self, execution_id: str, record: Any) -> dict[str, Any]:
+        if self._unstored is not None and self._unstored.execution_id == execution_id:
+            self._unstored = None  # the store had taken it, or nobody wants it any more
         return outcome_of(execution_request(execution_id), record)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from ..errors import ConfigError
@@ -40,23 +41,22 @@ async def initialize_resonate_local(
     """
     if path is not None and connection is not None:
         raise ConfigError("give the path of a file, or a connection that keeps the promises, not both")
-    owned = None
-    if path is not None:
-        from .sqlite_store import SqliteCellStore, SqliteConnection
+    async with AsyncExitStack() as undo:
+        owned = None
+        if path is not None:
+            from .sqlite_store import SqliteCellStore, SqliteConnection
 
-        connection = owned = SqliteConnection(path)
-        store = store if store is not None else SqliteCellStore(path)
-    keep_pending = connection is not None
-    resonate = make_resonate(connection if connection is not None else LocalConnection(), env=env)
-    try:
+            connection = owned = SqliteConnection(path)
+            undo.callback(owned.close)
+            store = store if store is not None else SqliteCellStore(path)
+        keep_pending = connection is not None
+        resonate = make_resonate(connection if connection is not None else LocalConnection(), env=env)
+        undo.push_async_callback(resonate.stop)
         bridge = ResonateProtocolBridge(resonate, session, input_timeout_s=input_timeout_s)
-    except BaseException:
-        await resonate.stop()
-        if owned is not None:
-            owned.close()
-        raise
-    cells = DurableCells(bridge, store, session_name=session_name)
-    register(resonate, host_of(cells))
+        undo.push_async_callback(bridge.close, reject=False)
+        cells = DurableCells(bridge, store, session_name=session_name)
+        register(resonate, host_of(cells))
+        undo.pop_all()
     return DurableRuntime(resonate, bridge, cells, keep_pending=keep_pending, connection=owned)
 
 

@@ -43,6 +43,7 @@ class Retries:
         try:
             outcome = await attempt()
         except DurableRejected:
+            self._failed.pop(execution_id, None)
             raise
         except (DurableError, SessionError) as error:
             if self._is_over():

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from ..errors import CheckpointError, DurableError, SessionBroken, StoreError
+from ..errors import CheckpointError, DurableError, StoreError
 from ..logs import get_logger
+from ..session.background_tasks import in_thread
 from ..session.checkpoint import Checkpoint
 from ..session.session import Session
 from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
@@ -98,25 +99,23 @@ class SessionState:
         """Store the namespace and the outcome of the cell that has made it; nothing without a store.
 
         Raises :class:`CheckpointError` if the namespace cannot be saved, or somebody else has finished a
-        cell, :class:`SessionBroken` if the worker is gone, :class:`StoreError`.
+        cell, :class:`SessionBroken` if the worker is gone, :class:`StoreError`. A caller that is cancelled
+        goes on when the store has answered.
         """
         if self._store is None:
             return
         pid = self._session.pid
-        try:
-            saved = await self._session.checkpoint()
-            self._last = await asyncio.to_thread(
-                self._store.save,
-                self.name,
-                execution_id,
-                msgspec.json.encode(outcome),
-                _pieces(saved.path),
-                after=self.finished,
-            )
-        except (CheckpointError, SessionBroken):
-            self._is_asked = False
-            raise
-        self._held_by = pid
+        self._is_asked = False  # the store may take the cell, and be unable to say so
+        saved = await self._session.checkpoint()
+        await in_thread(self._save, execution_id, msgspec.json.encode(outcome), saved, pid)
+
+    def _save(self, execution_id: str, result: bytes, saved: Checkpoint, pid: int | None) -> None:
+        """In a thread: what the store takes is known here, also if nobody waits any more."""
+        assert self._store is not None
+        self._last = self._store.save(
+            self.name, execution_id, result, _pieces(saved.path), after=self.finished
+        )
+        self._is_asked, self._held_by = True, pid
 
     async def _restore(self, cell: FinishedCell) -> None:
         with tempfile.TemporaryDirectory(prefix="stateroom-") as folder:

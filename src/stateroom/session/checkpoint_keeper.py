@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,12 +12,12 @@ from ..config import SessionConfig
 from ..errors import CheckpointError
 from ..logs import get_logger
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
-from .background_tasks import result_of
+from .background_tasks import in_thread, result_of
 from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
 from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
-from .temporary_folder import TemporaryFolder
+from .temporary_folder import TemporaryFolder, when_gone
 
 __all__ = ["CheckpointKeeper", "Saving", "outlook"]
 
@@ -119,17 +118,19 @@ class CheckpointKeeper:
         return Saving(CheckpointJob(message, file.write, is_automatic=is_automatic), file, cells_before)
 
     async def finish(self, saving: Saving) -> Checkpoint:
-        """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`."""
+        """Wait for the worker, then make the file a checkpoint. Raises :class:`CheckpointError`.
+
+        What is being committed becomes the last checkpoint also if the caller is cancelled meanwhile.
+        """
         try:
             await result_of(saving.job.done)
             async with self._finishing:
-                self.last = checkpoint = await asyncio.to_thread(self._commit, saving.file)
+                return await in_thread(self._commit, saving.file)
         except BaseException as error:
             self.drop(saving)
             if isinstance(error, OSError):
                 raise CheckpointError(f"the checkpoint could not be stored: {error}") from error
             raise
-        return checkpoint
 
     async def settled(self) -> None:
         """Wait until the name is taken that is being taken, and a checkpoint that has come is on the disk."""
@@ -139,10 +140,11 @@ class CheckpointKeeper:
             pass
 
     def drop(self, saving: Saving) -> None:
-        """A checkpoint that was begun is not made: it saved nothing of the cells before it."""
-        self.cells_since += saving.cells_before
-        if saving.file.abort() and self._config.store is None:
-            self._store().drop(saving.file.name)
+        """A checkpoint that was begun is not made, unless it was: it saved nothing of the cells before it."""
+        if saving.file.abort():
+            self.cells_since += saving.cells_before
+            if self._config.store is None:
+                self._store().drop(saving.file.name)
 
     def _commit(self, file: CheckpointFile) -> Checkpoint:
         """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
@@ -152,7 +154,8 @@ class CheckpointKeeper:
             TemporaryFolder.remove_abandoned()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
         if self._config.store is None:
-            weakref.finalize(checkpoint, store.drop, file.name)
+            when_gone(checkpoint, store.drop, file.name)
+        self.last = checkpoint
         return checkpoint
 
     def restore(self, saved: Checkpoint, **how: bool) -> CheckpointJob:

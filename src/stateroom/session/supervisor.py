@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from ..config import SessionConfig
 from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
@@ -54,7 +53,7 @@ class Supervisor:
         self._background = background
         self._violation: ProtocolError | None = None
         self._starting = asyncio.Lock()
-        self._endings: set[asyncio.Future[Any]] = set()
+        self._endings = BackgroundTasks()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.link!r} restarts={self.restarts} last_exit={self.last_exit!r}>"
@@ -105,11 +104,9 @@ class Supervisor:
         """
         link, self.link = self.link, None
         if link is not None:
-            ending = asyncio.ensure_future(link.end(grace_s=grace_s))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
-        if self._endings:
-            await asyncio.wait(self._endings)
+            self._endings.run(link.end(grace_s=grace_s))
+        if self._endings.tasks:
+            await asyncio.wait(self._endings.tasks)
 
     async def close(self, *, grace_s: float) -> None:
         """As :meth:`end`, for a session that makes no more workers: one that is being made is ended, too."""

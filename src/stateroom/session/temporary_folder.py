@@ -7,9 +7,11 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["TemporaryFolder"]
+__all__ = ["TemporaryFolder", "when_gone"]
 
 PREFIX = "stateroom-"
 OWNER = ".owner"
@@ -29,7 +31,7 @@ class TemporaryFolder:
         owner = os.open(unnamed, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(owner, fcntl.LOCK_EX)
         unnamed.rename(self.path / OWNER)
-        weakref.finalize(self, _give_up, self.path, owner)
+        when_gone(self, _give_up, self.path, owner)
 
     def __repr__(self) -> str:
         return f"<TemporaryFolder {self.path}>"
@@ -40,6 +42,16 @@ class TemporaryFolder:
         for owner in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
             if _is_abandoned(owner):
                 _remove(owner.parent)
+
+
+def when_gone(holder: object, function: Callable[..., Any], *args: Any) -> None:
+    """Call ``function`` when ``holder`` is gone from this process; a forked child has but a copy of it."""
+    weakref.finalize(holder, _call_in, os.getpid(), function, args)
+
+
+def _call_in(pid: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    if os.getpid() == pid:
+        function(*args)
 
 
 def _is_abandoned(owner: Path) -> bool:

@@ -148,11 +148,18 @@ class PostgresCellStore:
                 db.execute("")
                 return db
         db = psycopg.connect(self._dsn, autocommit=True)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: Any) -> None:
         if not self._is_prepared:
             with db.transaction():
                 db.execute(_SCHEMA)
             self._is_prepared = True
-        return db
 
 
 def _close_all(connections: list[Any]) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import stateroom
+import stateroom.testing
 from stateroom import errors
+from stateroom.session import launcher
 
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = set(
@@ -21,7 +23,7 @@ ERRORS = {name for name in vars(errors) if name[0].isupper()}
 """They are shown by the page as one module."""
 
 
-@pytest.mark.parametrize("name", stateroom.__all__)
+@pytest.mark.parametrize("name", [*stateroom.__all__, *launcher.__all__, *stateroom.testing.__all__])
 def test_a_public_name_is_in_the_reference(name: str) -> None:
     assert name in SHOWN | SETTINGS | ERRORS
 

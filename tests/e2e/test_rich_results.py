@@ -257,19 +257,23 @@ time.monotonic() - start
     assert [message.done for message in seen] == [False] * (len(seen) - 1) + [True]
 
 
-async def test_progress_is_reported_while_it_lasts(session):
-    code = """
-import time
-from stateroom import progress
-with progress(total=3, description="by hand") as bar:
+@pytest.mark.parametrize(("interval_s", "reported"), [("0", [0, 1, 2, 3, 2.5, 2.5]), ("math.inf", [0, 2.5])])
+async def test_progress_is_reported_while_it_lasts_whenever_the_interval_is_over(
+    session, interval_s, reported
+):
+    code = f"""
+import math
+import stateroom.worker.progress as module
+module.INTERVAL_S = {interval_s}
+with module.progress(total=3, description="by hand") as bar:
     for _ in range(3):
-        time.sleep(0.06)
         bar.advance()
     bar.report(2.5, total=4, description="renamed")
 """
     _, seen = await shown_by(session, code)
-    assert [message.completed for message in seen] == [0, 1, 2, 3, 2.5]
-    assert (seen[-1].total, seen[-1].description, seen[-1].done) == (4, "renamed", True)
+    assert [message.completed for message in seen] == reported
+    assert [message.done for message in seen] == [False] * (len(seen) - 1) + [True]
+    assert (seen[-1].total, seen[-1].description) == (4, "renamed")
 
 
 @pytest.mark.parametrize("end", ["break", "1/0"])

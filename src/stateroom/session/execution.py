@@ -25,6 +25,7 @@ from ..protocol.messages import (
 )
 from ..protocol.values import decode_value
 from .displays import Displays
+from .pace import Pace
 from .stream import MessageStream
 
 __all__ = [
@@ -125,6 +126,7 @@ class Execution:
         """Set when the worker is killed because of this execution."""
         self._on_output = on_output
         self._on_display = on_display
+        self._output_reports, self._display_reports = Pace(), Pace()
         self._stream = stream
         self._stdout: list[str] = []
         self._stderr: list[str] = []
@@ -154,7 +156,7 @@ class Execution:
         else:
             (self._stdout if message.stream == "stdout" else self._stderr).append(message.data)
         if self._on_output is not None:
-            call_back(self._on_output, message)
+            call_back(self._on_output, message, self._output_reports)
 
     def take_rich(self, message: Rich) -> None:
         self.advance(ExecutionEvent.OUTPUT)
@@ -163,7 +165,7 @@ class Execution:
         elif not isinstance(message, ProgressMessage):
             self._displays.take(message)
         if self._on_display is not None:
-            call_back(self._on_display, message)
+            call_back(self._on_display, message, self._display_reports)
 
     def take_input(self, message: InputMessage) -> None:
         self.advance(ExecutionEvent.INPUT)
@@ -218,8 +220,8 @@ def check_callback(name: str, function: object) -> None:
         raise TypeError(f"{name} is a coroutine function: give a plain one, or use session.execute()")
 
 
-def call_back(function: Callable[[Any], Any], message: Any) -> None:
-    """Call a user's callback; what it raises is logged and concerns nobody else.
+def call_back(function: Callable[[Any], Any], message: Any, reports: Pace | None = None) -> None:
+    """Call a user's callback; what it raises is logged, at the pace of ``reports``, and harms nobody.
 
     A coroutine function is refused in the same way: output does not wait for anybody.
     """
@@ -229,7 +231,8 @@ def call_back(function: Callable[[Any], Any], message: Any) -> None:
             answer.close()
             raise TypeError("this callback must be a plain function; for coroutines use session.execute()")
     except Exception:
-        log.exception("callback_failed", callback=getattr(function, "__qualname__", repr(function)))
+        if reports is None or reports.allows():
+            log.exception("callback_failed", callback=getattr(function, "__qualname__", repr(function)))
 
 
 def _decode(message: ResultMessage, result: ExecutionResult) -> None:

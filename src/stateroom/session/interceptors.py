@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,13 +17,11 @@ import msgspec
 
 from ..logs import get_logger
 from ..protocol.messages import ToSession
+from .pace import Pace
 
 __all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
 
 Interceptor = Callable[[ToSession], Any]
-
-WARN_EVERY_S = 1.0
-"""An interceptor that is always late, or always raises, is reported once in this time."""
 
 log = get_logger("stateroom.session")
 
@@ -43,26 +40,6 @@ class InterceptorInfo(msgspec.Struct, kw_only=True):
     """Tasks under way."""
 
 
-class _Pace:
-    """Lets one report through in ``WARN_EVERY_S``."""
-
-    __slots__ = ("_last",)
-
-    def __init__(self) -> None:
-        self._last = -math.inf
-
-    def __repr__(self) -> str:
-        return f"<_Pace last={self._last}>"
-
-    def allows(self) -> bool:
-        """Whether it is time for a report, which is then made."""
-        now = time.monotonic()
-        if now - self._last < WARN_EVERY_S:
-            return False
-        self._last = now
-        return True
-
-
 class _Entry:
     """One interceptor and its figures."""
 
@@ -72,7 +49,7 @@ class _Entry:
         self.function = function
         name = getattr(function, "__qualname__", None) or repr(function)
         self.info = InterceptorInfo(name=name)
-        self.errors, self.overruns = _Pace(), _Pace()
+        self.errors, self.overruns = Pace(), Pace()
 
     def __repr__(self) -> str:
         return f"<_Entry {self.info!r}>"
@@ -98,7 +75,7 @@ class Interceptors:
         self._resume = resume
         self._entries: list[_Entry] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._pauses = _Pace()
+        self._pauses = Pace()
 
     def __repr__(self) -> str:
         return f"<Interceptors count={len(self._entries)} tasks={len(self._tasks)}>"

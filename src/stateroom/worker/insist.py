@@ -28,6 +28,7 @@ class Insistence:
         self._codes: set[CodeType] = set()
         self._error: BaseException = CANCELLED
         self._thread = 0
+        self._covers = False
         self._tool: int | None = None
         """The id that monitoring goes by; None while nothing is covered, or by tracing."""
 
@@ -39,14 +40,20 @@ class Insistence:
         self._thread = get_ident()
         self._error = error
         self._codes.update(frame.f_code for frame in frames)
-        if not self._monitor():
+        if not self._covers:  # the way is kept to the end, which undoes one way only
+            self._covers = True
+            self._tool = self._take_tool()
+        if sys.version_info >= (3, 12) and self._tool is not None:
+            for code in self._codes:
+                sys.monitoring.set_local_events(self._tool, code, sum(_events()))
+        else:
             for frame in frames:
                 frame.f_trace = self._trace
             sys.settrace(self._trace)
 
     def end(self) -> None:
         """Cover nothing any more."""
-        if not self._codes:
+        if not self._covers:
             return
         if sys.version_info >= (3, 12) and self._tool is not None:
             for code in self._codes:
@@ -56,22 +63,18 @@ class Insistence:
         else:
             sys.settrace(None)
         self._codes.clear()
+        self._covers = False
 
-    def _monitor(self) -> bool:
-        """Cover the codes by monitoring; False if there is no way to."""
+    def _take_tool(self) -> int | None:
+        """An id to monitor by; None if there is none to be had."""
         if sys.version_info >= (3, 12):
-            monitoring = sys.monitoring
-            events = (monitoring.events.LINE, monitoring.events.JUMP, monitoring.events.PY_START)
-            if self._tool is None:
-                self._tool = next((tool for tool in TOOL_IDS if monitoring.get_tool(tool) is None), None)
-                if self._tool is None:
-                    return False
-                monitoring.use_tool_id(self._tool, "stateroom cancel")
-                for event in events:
-                    monitoring.register_callback(self._tool, event, self._raise)
-            for code in self._codes:
-                monitoring.set_local_events(self._tool, code, sum(events))
-        return self._tool is not None
+            for tool in TOOL_IDS:
+                if sys.monitoring.get_tool(tool) is None:
+                    sys.monitoring.use_tool_id(tool, "stateroom cancel")
+                    for event in _events():
+                        sys.monitoring.register_callback(tool, event, self._raise)
+                    return tool
+        return None
 
     def _raise(self, code: CodeType, *_: object) -> None:
         if code in self._codes and get_ident() == self._thread:
@@ -81,6 +84,14 @@ class Insistence:
         if event in ("line", "call"):  # raised at an "exception", it would be caught in its place
             self._raise(frame.f_code)
         return self._trace
+
+
+def _events() -> tuple[int, ...]:
+    """What a frame cannot go on without."""
+    if sys.version_info >= (3, 12):
+        events = sys.monitoring.events
+        return events.LINE, events.JUMP, events.PY_START
+    return ()
 
 
 def suspended_frames(task: asyncio.Task[Any]) -> Iterator[FrameType]:

@@ -142,3 +142,19 @@ def test_a_task_that_was_there_when_the_main_one_was_told_is_due_and_a_later_one
     main.cancel()
     loop.run_until_complete(asyncio.wait([busy, cleaning, main]))
     loop.close()
+
+
+def test_a_loop_that_ended_before_it_was_asked_leaves_the_cancel_to_the_next():
+    target = Target(7, frozenset(), in_loop=False)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        target.begin_attempt(1, None)
+        target.ask_for_cancel(OwnLoop(first, first.create_future(), None, is_idle=True))
+        first.close()
+        future = second.create_future()
+        target.ask_for_cancel(OwnLoop(second, future, None, is_idle=True))
+        second.call_soon(second.stop)
+        second.run_forever()
+        assert future.cancelled()
+    finally:
+        second.close()

@@ -116,8 +116,11 @@ class Target:
                 self.attempts -= 1
 
     def ask_for_cancel(self, what: asyncio.Task[Any] | OwnLoop) -> None:
-        """Have its loop cancel the task of the cell, or what a loop of the cell's own is run for."""
-        if self.to_cancel is None:
+        """Have its loop cancel the task of the cell, or what a loop of the cell's own is run for.
+
+        A loop that was asked before may have ended without getting to it.
+        """
+        if self.to_cancel is None or self.to_cancel.get_loop() is not what.get_loop():
             self.to_cancel = what
             what.get_loop().call_soon_threadsafe(self.cancel, what)
 

@@ -64,6 +64,25 @@ def say_it_and_die(cell):
     cell.worker.die()
 
 
+def reply_late(cell):
+    """The next cell begins before the session has heard of it."""
+    cell.worker.channel.hold()
+    asyncio.get_running_loop().call_later(3, cell.worker.channel.release)
+    return 42
+
+
+def reply_never(cell):
+    """As :func:`reply_late`, but the worker dies before the reply is out."""
+
+    def die():
+        cell.worker.channel.cut()
+        cell.worker.die()
+
+    cell.worker.channel.hold()
+    asyncio.get_running_loop().call_later(3, die)
+    return 42
+
+
 async def send_garbage(cell):
     cell.worker.channel.send_bytes(b"\0\0\0\5\0\0\0\0hello")
     await asyncio.sleep(5)
@@ -95,6 +114,9 @@ CELLS = [
     clean_up,
     die,
     say_it_and_die,
+    reply_late,
+    reply_late,
+    reply_never,
     send_garbage,
     reply_for_another,
     hang_up,

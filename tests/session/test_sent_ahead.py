@@ -67,14 +67,31 @@ async def test_a_cancel_of_one_that_has_begun_although_the_session_has_not_heard
         cell.succeed()
         begun = await stage.worker.next_cell()
         cancelling = asyncio.create_task(stage.session.cancel("second"))
+        await turns()
+        assert stage.worker.cancels == []  # while the first may still be asked to end
+        stage.worker.channel.release()
         await begun.cancelled()
         begun.fail(asyncio.CancelledError(), cancelled=True)
-        assert not second.done()
-        stage.worker.channel.release()
         assert await cancelling is CancelOutcome.CANCELLED
         assert (await first).ok
         assert (await second).cancelled
         assert await stage.works()
+
+
+@virtual_time
+async def test_a_cancel_does_not_wait_for_ever_for_a_reply_before_it():
+    async with Stage(cancel_grace_s=5) as stage:
+        _first, cell, second = await two_cells(stage)
+        stage.worker.channel.hold()
+        cell.succeed()
+        begun = await stage.worker.next_cell()
+        cancelling = asyncio.create_task(stage.session.cancel("second"))
+        await begun.cancelled()
+        assert asyncio.get_running_loop().time() == 5
+        begun.fail(asyncio.CancelledError(), cancelled=True)
+        stage.worker.channel.release()
+        assert await cancelling is CancelOutcome.CANCELLED
+        assert (await second).cancelled
 
 
 @virtual_time

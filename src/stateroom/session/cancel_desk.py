@@ -31,6 +31,7 @@ class CancelDesk:
         self.canceller = Canceller(
             config, request=self._request, can_stop=self._can_stop, hard_stop=self._hard_stop
         )
+        self._grace_s = config.cancel_grace_s
         self._router = router
         self._schedule = schedule
         self._supervisor = supervisor
@@ -76,8 +77,10 @@ class CancelDesk:
     async def _end(self, work: Work, *, hard_stop: bool) -> CancelOutcome:
         """Climb the ladder with one that has begun, perhaps behind one whose reply was not read yet."""
         running = self._router.running
-        if running is not None:
+        if running is not None and running is not work:
             running.let_pass()
+            # The page has room for one request, and this one may still ask for itself.
+            await asyncio.wait([running.done], timeout=self._grace_s)
         return await self.canceller.cancel(work, hard_stop=hard_stop)
 
     def _request(self, number: int, attempt: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -294,3 +294,29 @@ def test_reprs(store):
         assert repr(file) == "<CheckpointFile 'work' open received_bytes=0>"
     store.save("work", checkpoint())
     assert repr(store.open("work")) == "<StoredCheckpoint 0000000001.checkpoint total_bytes=5408>"
+
+
+def test_a_checkpoint_is_begun_while_another_of_its_name_is_being_committed(store):
+    with ThreadPoolExecutor(1) as pool:
+        with store._committing("work"):
+            begun = pool.submit(store.begin, "work")
+            assert not wait([begun], timeout=20).not_done
+        with begun.result() as file:
+            for chunk in checkpoint("a"):
+                file.write(chunk)
+            file.commit()
+    assert content(store.open("work")) == ["a"]
+
+
+def test_what_is_begun_while_all_is_deleted_can_be_committed(store):
+    with ThreadPoolExecutor(4) as pool:
+        saving = [pool.submit(save_many, store) for _ in range(3)]
+        while not all(each.done() for each in saving):
+            store.delete("work")
+        for each in saving:
+            each.result()
+
+
+def save_many(store):
+    for _ in range(60):
+        store.save("work", checkpoint("a", 10))

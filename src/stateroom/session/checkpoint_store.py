@@ -29,6 +29,7 @@ import msgspec
 from ..errors import CheckpointError, ConfigError
 from ..protocol.checkpoint_format import CheckpointChecker, open_parts
 from ..protocol.framing import Buffer
+from .abandoned import remove_if_abandoned
 from .name_lock import NameLock
 
 __all__ = ["CheckpointFile", "CheckpointStore", "StoredCheckpoint", "StoredName", "safe_name", "sync_folder"]
@@ -154,8 +155,7 @@ class CheckpointStore:
         for generation in kept[: max(0, len(kept) - keep)]:
             self._file(name, generation).unlink(missing_ok=True)
         for path in self._folder(name).glob(f"*{TEMPORARY_SUFFIX}"):
-            if _is_abandoned(path):
-                path.unlink(missing_ok=True)
+            remove_if_abandoned(path, path.unlink)
 
     @contextlib.contextmanager
     def _committing(self, name: str) -> Iterator[None]:
@@ -165,12 +165,15 @@ class CheckpointStore:
 
     def _create_temporary(self, name: str) -> Any:
         """A file of its own for one writer, who holds a lock on it while alive."""
-        with self._committing(name):
-            folder = self._folder(name)
+        folder = self._folder(name)
+        while True:  # who cleans up, or deletes the name, may remove what is not locked yet
             folder.mkdir(exist_ok=True)
-            file = tempfile.NamedTemporaryFile(dir=folder, suffix=TEMPORARY_SUFFIX, delete=False)  # noqa: SIM115
-            fcntl.flock(file, fcntl.LOCK_EX)
-            return file
+            with contextlib.suppress(FileNotFoundError):
+                file = tempfile.NamedTemporaryFile(dir=folder, suffix=TEMPORARY_SUFFIX, delete=False)  # noqa: SIM115
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_nlink:
+                    return file
+                file.close()
 
     def _folder(self, name: str) -> Path:
         return self.path / safe_name(name)
@@ -261,16 +264,6 @@ def safe_name(name: str) -> str:
     if not 0 < len(safe) <= MAX_NAME_BYTES:
         raise ConfigError(f"{name!r} cannot be the name of a checkpoint: give 1 to some 60 characters")
     return safe
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Whether the writer of a temporary file is gone: its lock went with it."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,8 +8,11 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from .abandoned import remove_if_abandoned
 
 __all__ = ["TemporaryFolder", "when_gone"]
 
@@ -40,8 +43,7 @@ class TemporaryFolder:
     def remove_abandoned() -> None:
         """Remove the folders of this user whose processes have ended; it touches the disk."""
         for owner in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
-            if _is_abandoned(owner):
-                _remove(owner.parent)
+            remove_if_abandoned(owner, partial(_remove, owner.parent))
 
 
 def when_gone(holder: object, function: Callable[..., Any], *args: Any) -> None:
@@ -52,17 +54,6 @@ def when_gone(holder: object, function: Callable[..., Any], *args: Any) -> None:
 def _call_in(pid: int, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     if os.getpid() == pid:
         function(*args)
-
-
-def _is_abandoned(owner: Path) -> bool:
-    try:
-        with owner.open("r+") as file:
-            if os.fstat(file.fileno()).st_uid != os.getuid():
-                return False
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held, gone, or another user's
-        return False
-    return True
 
 
 def _give_up(path: Path, owner: int) -> None:

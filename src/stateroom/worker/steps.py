@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -74,6 +75,8 @@ class StepBroker:
         self._numbers = itertools.count(1)
         self._ordinals: dict[str | None, Counter[tuple[str, ...]]] = {}
         """By execution, then the steps around and the name; of ended ones too: their tasks may go on."""
+        self._counting = threading.Lock()
+        """Held while these are read and changed: a cell may have steps in several threads."""
         self._open: dict[str, asyncio.Future[StepReplyMessage]] = {}
 
     def __repr__(self) -> str:
@@ -95,9 +98,10 @@ class StepBroker:
 
     def begin(self, execution_id: str) -> None:
         """A cell begins: its steps count from 1, also if an execution of this id was here before."""
-        self._ordinals.pop(execution_id, None)
-        while len(self._ordinals) > EXECUTIONS_REMEMBERED:
-            del self._ordinals[next(iter(self._ordinals))]
+        with self._counting:
+            self._ordinals.pop(execution_id, None)
+            while len(self._ordinals) > EXECUTIONS_REMEMBERED:
+                del self._ordinals[next(iter(self._ordinals))]
 
     async def run(
         self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -118,9 +122,10 @@ class StepBroker:
 
     def _next_place(self, name: str) -> _Place:
         origin, within = current_origin(), _within.get()
-        ordinals = self._ordinals.setdefault(origin, Counter())
-        ordinals[*within, name] += 1
-        return _Place(origin, within, name, ordinals[*within, name])
+        with self._counting:
+            ordinals = self._ordinals.setdefault(origin, Counter())
+            ordinal = ordinals[*within, name] = ordinals[*within, name] + 1
+        return _Place(origin, within, name, ordinal)
 
     def answer(self, message: StepReplyMessage) -> None:
         """A reply has come; called in whichever thread reads. Nobody may wait for it any more."""

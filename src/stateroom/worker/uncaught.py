@@ -26,7 +26,8 @@ def remember(error: BaseException) -> None:
     trace = first_user_frame(traceback_of(error))
     BaseException.with_traceback(error, trace)
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
-    sys.last_exc = error  # type: ignore[attr-defined, unused-ignore]  # since 3.12
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
 
 
 def user_hook() -> Callable[..., Any] | None:

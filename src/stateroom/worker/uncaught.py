@@ -15,7 +15,7 @@ from .user_code import call_user_code
 __all__ = ["call_hook", "print_thread_error", "print_unraisable", "remember", "user_hook"]
 
 MAX_CHARS = 100_000
-_DEFAULT_HOOKS = frozenset({None, sys.excepthook})
+_DEFAULT_HOOKS = (None, sys.excepthook)
 
 
 def remember(error: BaseException) -> None:

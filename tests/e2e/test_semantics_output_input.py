@@ -461,6 +461,14 @@ def end_of_file(_message):
     raise EOFError
 
 
+@pytest.mark.parametrize("call", ["input(1, 2)", "input(prompt='?')"])
+async def test_input_called_wrongly_says_what_the_builtin_says(way, call):
+    with pytest.raises(TypeError) as caught:
+        eval(call)
+    error = (await way.run(call, any_mode=True)).error
+    assert (error.type, error.message) == ("TypeError", str(caught.value))
+
+
 @pytest.mark.parametrize("on_input", [None, end_of_file], ids=["no callback", "EOFError"])
 async def test_O4_no_input_is_end_of_file(way, on_input):
     assert (await way.run("input('?')", on_input=on_input, any_mode=True)).error.type == "EOFError"

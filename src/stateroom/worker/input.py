@@ -74,12 +74,14 @@ class InputBroker:
         """Whether that is the stream made here, and closed."""
         return stream is self._stdin and self._stdin.closed
 
-    def input(self, prompt: object = "", /) -> str:
+    def input(self, prompt: object = "", /, *more: object, **named: object) -> str:
         """Read a line from the session's client; the prompt travels with the request.
 
         As the builtin does, it reads what ``sys.stdin`` is at the moment, if that was replaced.
         Raises EOFError if the client gives no line, TimeoutError if none comes in time.
         """
+        if more or named:
+            return self._original(prompt, *more, **named)  # raises TypeError in its own words
         if self.forked or getattr(sys, "stdin", None) is not self._stdin:
             return self._original(prompt)
         return self.ask(str(prompt))

@@ -15,7 +15,7 @@ from .user_code import call_user_code
 __all__ = ["call_hook", "print_thread_error", "print_unraisable", "remember", "user_hook"]
 
 MAX_CHARS = 100_000
-_DEFAULT_HOOKS = frozenset({None, sys.excepthook})
+_DEFAULT_HOOKS = (None, sys.excepthook)
 
 
 def remember(error: BaseException) -> None:
@@ -26,7 +26,8 @@ def remember(error: BaseException) -> None:
     trace = first_user_frame(traceback_of(error))
     BaseException.with_traceback(error, trace)
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
-    sys.last_exc = error  # type: ignore[attr-defined, unused-ignore]  # since 3.12
+    if sys.version_info >= (3, 12):
+        sys.last_exc = error
 
 
 def user_hook() -> Callable[..., Any] | None:

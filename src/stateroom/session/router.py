@@ -56,6 +56,8 @@ class Router:
         on_violation: Callable[[ProtocolError], None],
     ) -> None:
         self.running: Work | None = None
+        self.withdrawn: list[str] = []
+        """Executions that the worker has got and will not begin; it says so when their turn comes."""
         self.messages = 0
         self.executions = 0
         """Executions that were sent and have ended, however."""
@@ -100,7 +102,10 @@ class Router:
         elif isinstance(message, ResultMessage):
             self._finish(message, _take_result)
         elif isinstance(message, ErrorMessage):
-            self._finish(message, _take_error)
+            if message.cancelled and message.execution_id in self.withdrawn:
+                self.withdrawn.remove(message.execution_id)
+            else:
+                self._finish(message, _take_error)
         elif isinstance(message, CheckpointChunkMessage):
             self._checkpoint_job_of(message).take_chunk(message)
         elif isinstance(message, CheckpointedMessage | RestoredMessage):

@@ -116,6 +116,7 @@ class Schedule:
 
         ``withdraw`` asks the worker that is gone.
         """
+        self._router.withdrawn.clear()
         ahead = self._take_ahead()
         if ahead is None or not withdraw(ahead.number):
             return ahead
@@ -144,10 +145,8 @@ class Schedule:
         """Take it out, so that nothing of it runs; False if it runs, or has."""
         if work in self.waiting:
             self.waiting.remove(work)
-        elif work is not self.ahead or not self._withdraw(work.number):
+        elif work is not self.ahead or not self._withdraw_ahead(work):
             return False
-        else:
-            self.ahead = None
         error = error_info(asyncio.CancelledError("cancelled before it began"))
         if work.timeout_s is not None:
             error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
@@ -179,9 +178,16 @@ class Schedule:
 
     def _take_back(self) -> None:
         """Put what was sent ahead into the queue again, unless it has begun."""
-        if self.ahead is not None and self._withdraw(self.ahead.number):
-            self.waiting.appendleft(self.ahead)
-            self.ahead = None
+        ahead = self.ahead
+        if ahead is not None and self._withdraw_ahead(ahead):
+            self.waiting.appendleft(ahead)
+
+    def _withdraw_ahead(self, work: Work) -> bool:
+        if not self._withdraw(work.number):
+            return False
+        self.ahead = None
+        self._router.withdrawn.append(work.execution_id)
+        return True
 
     def _take_ahead(self) -> Execution | None:
         ahead, self.ahead, self._holds_next = self.ahead, None, False

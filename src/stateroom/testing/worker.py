@@ -152,6 +152,7 @@ class ScriptedWorker:
         for message in self._inbox:
             if isinstance(message, ExecuteMessage) and message.number == number:
                 self._inbox.remove(message)
+                ScriptedCell(self, message).fail(asyncio.CancelledError("withdrawn"), cancelled=True)
                 return True
         return False
 

@@ -13,7 +13,7 @@ from ..engine.tracebacks import describe_exception
 from ..protocol.messages import ErrorInfo, ErrorMessage, ExecuteMessage, Job, ResultMessage
 from .display import Shown
 
-__all__ = ["busy", "failure", "leave_child", "shortened", "success"]
+__all__ = ["busy", "failure", "leave_child", "shortened", "success", "withdrawn"]
 
 
 def success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, shown: Shown) -> ResultMessage:
@@ -79,6 +79,14 @@ def busy(job: Job, running: Job) -> ErrorMessage:
     reason = f"{job.execution_id} was refused: {running.execution_id} is running"
     error = ErrorInfo(type="Busy", module="stateroom.errors", message=reason)
     return ErrorMessage(execution_id=job.execution_id, error=error, busy=True)
+
+
+def withdrawn(job: Job) -> ErrorMessage:
+    """A job was taken back before it began."""
+    error = ErrorInfo(
+        type="CancelledError", module="asyncio.exceptions", message="the cell was cancelled before it began"
+    )
+    return ErrorMessage(execution_id=job.execution_id, error=error, cancelled=True)
 
 
 def shortened(reply: ResultMessage | ErrorMessage, reason: str) -> ResultMessage | ErrorMessage:

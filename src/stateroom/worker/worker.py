@@ -33,7 +33,7 @@ from .install import install, start
 from .interrupts import Target
 from .io_thread import describe_fault
 from .parts import Endpoints, Parts
-from .replies import busy, failure, shortened
+from .replies import busy, failure, shortened, withdrawn
 from .text_stream import flush_streams
 
 __all__ = ["SubprocessWorker"]
@@ -102,7 +102,9 @@ class SubprocessWorker:
             if self._waits_for_loop:
                 self._aim_at_waiting(message)
             self._enqueue(message)
-        elif current is not None and not waits:
+        elif current is None:
+            self.outbox.send(withdrawn(message))
+        elif not waits:
             self.outbox.send(busy(message, current))
 
     def _enqueue(self, message: Job | ShutdownMessage) -> None:
@@ -214,22 +216,25 @@ class SubprocessWorker:
         self.parts.output.drain()
         if isinstance(reply, ResultMessage | ErrorMessage):
             reply.notes = [*reply.notes, *self.cells.end()]
-        following = self._take_next()
+        behind, begins = self._take_next()
         self.parts.cell_watch.cell_ends()
         try:
             self.outbox.send(reply, buffers or None)
         except (FrameTooLarge, NotPlainData) as error:
             assert isinstance(reply, ResultMessage | ErrorMessage)
             self.outbox.send(shortened(reply, str(error)))
-        if following is not None:
-            self._inbox.appendleft(following)
+        if behind is not None and begins:
+            self._inbox.appendleft(behind)
+        elif behind is not None:
+            self.outbox.send(withdrawn(behind))
 
-    def _take_next(self) -> Job | None:
-        """The current execution has ended: what was sent to come after it, unless that was withdrawn."""
+    def _take_next(self) -> tuple[Job | None, bool]:
+        """The current execution has ended: what was sent to come after it, and whether that may begin."""
         with self._turns:
             behind, self._behind = self._behind, None
-            self._current = behind if behind is not None and self._page.begin(behind.number) else None
-            return self._current
+            begins = behind is not None and self._page.begin(behind.number)
+            self._current = behind if begins else None
+            return behind, begins
 
 
 def _comes_after(message: Job, current: Job) -> bool:

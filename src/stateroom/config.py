@@ -189,6 +189,11 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     stderr_tail_bytes: int = 16_384
     """How much of the worker's own stderr is kept for error messages."""
 
+    @property
+    def has_automatic_checkpoints(self) -> bool:
+        """Whether a checkpoint may be due after a cell."""
+        return self.checkpoint_every_cells is not None or self.checkpoint_every_s is not None
+
 
 class PoolConfig(_Settings, frozen=True, kw_only=True):
     """How many sessions a pool has, and for how long. In the environment: ``STATEROOM_POOL_<NAME>``."""

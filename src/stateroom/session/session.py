@@ -26,6 +26,7 @@ from .info import SessionInfo, figures_of
 from .inputs import InputCallback, InputDesk
 from .interceptors import Interceptor, Interceptors
 from .launcher import ExitReport, Launcher
+from .pace import Pace
 from .process import spawn
 from .router import Router, Work
 from .schedule import Schedule
@@ -64,24 +65,20 @@ class Session:
         )
         self._background = BackgroundTasks()
         self._inputs = InputDesk(self._send, self._background)
+        reports = Pace()
         self._router = Router(
             self._interceptors,
             on_control=lambda message: self._control.take(message),  # noqa: PLW0108 - made below
             on_input=self._inputs.take,
             on_finished=self._finished,
             # Looked up at each call: the user may replace them.
-            on_late_output=lambda message: call_back(self.on_late_output, message),
-            on_late_display=lambda message: call_back(self.on_late_display, message),
+            on_late_output=lambda message: call_back(self.on_late_output, message, reports),
+            on_late_display=lambda message: call_back(self.on_late_display, message, reports),
             on_violation=lambda error: self._supervisor.give_up_on(error),  # noqa: PLW0108 - made below
         )
-        self._schedule = Schedule(
-            self._router,
-            self._send,
-            self._withdraw,
-            # A checkpoint that is due after a cell comes before the next one.
-            may_send_ahead=self.config.checkpoint_every_cells is None
-            and self.config.checkpoint_every_s is None,
-        )
+        # A checkpoint that is due after a cell comes before the next one.
+        may_send_ahead = not self.config.has_automatic_checkpoints
+        self._schedule = Schedule(self._router, self._send, self._withdraw, may_send_ahead=may_send_ahead)
         self._numbers = itertools.count(1)
         self._keeper = CheckpointKeeper(self.config, lambda: next(self._numbers))
         self._supervisor = Supervisor(

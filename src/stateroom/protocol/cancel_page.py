@@ -6,10 +6,12 @@ and no byte has to travel through a transport that a busy worker may not be read
 
 An execution that was sent while another one runs can be withdrawn: not one line of it runs then. The
 session writes its number and looks which one the worker began last; the worker writes the number of
-the one that it is about to begin and looks which one is withdrawn. Whoever comes second sees the other,
-if what each writes is out before it reads: on x86 the lock that it takes in between sees to that; ARM
-promises it of no instruction that Python offers, though a write takes nanoseconds and the way to the read
-a hundred.
+the one that it is about to begin and looks which are withdrawn. One of the two sees the other at least, so none
+runs that was said to be withdrawn. If both do, it does not run either; so the worker answers for each one that it
+finds withdrawn, and the session passes over the answers that it does not need.
+
+What each writes must be out before it reads: on x86 the lock that it takes in between sees to that. ARM
+promises it of no instruction that Python offers, though a write takes nanoseconds and the way to the read a hundred.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class CancelPage:
         return self._words[_NUMBER], self._words[_ATTEMPT]
 
     def withdraw(self, number: int) -> bool:
-        """From the session: ``number`` shall not begin; False if it has begun."""
+        """From the session: ``number`` shall not begin; False if it has, or may have, begun."""
         self._words[next(self._places)] = number
         with self._between:
             return self._words[_BEGUN] != number

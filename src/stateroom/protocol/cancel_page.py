@@ -11,7 +11,8 @@ runs that was said to be withdrawn. If both do, it does not run either; so the w
 finds withdrawn, and the session passes over the answers that it does not need.
 
 What each writes must be out before it reads: on x86 the lock that it takes in between sees to that. ARM
-promises it of no instruction that Python offers, though a write takes nanoseconds and the way to the read a hundred.
+promises it of no instruction that Python offers, though a write takes nanoseconds, and the way to the
+read a hundred.
 """
 
 from __future__ import annotations

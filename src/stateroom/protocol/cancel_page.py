@@ -4,15 +4,16 @@ The session writes the number of the execution and of the attempt, then signals 
 worker's handler compares. So a cancel that arrives late finds another number and does nothing,
 and no byte has to travel through a transport that a busy worker may not be reading.
 
-An execution that was sent while another one runs can be withdrawn: not one line of it runs then. The
-session writes its number and looks which one the worker began last; the worker writes the number of
-the one that it is about to begin and looks which are withdrawn. One of the two sees the other at least, so none
-runs that was said to be withdrawn. If both do, it does not run either; so the worker answers for each one that it
-finds withdrawn, and the session passes over the answers that it does not need.
+An execution that was sent while another one runs can be withdrawn: not one line of it runs then.
+The session writes its number and looks which one the worker began last; the worker writes the
+number of the one that it is about to begin and looks which are withdrawn. One of the two sees the
+other at least, so none runs that was said to be withdrawn. If both do, it does not run either; so
+the worker answers for each one that it finds withdrawn, and the session passes over the answers
+that it does not need.
 
-What each writes must be out before it reads: on x86 the lock that it takes in between sees to that. ARM
-promises it of no instruction that Python offers, though a write takes nanoseconds, and the way to the
-read a hundred.
+What each writes must be out before it reads: on x86 the lock that it takes in between sees to that.
+ARM promises it of no instruction that Python offers, though a write takes nanoseconds, and the way
+to the read a hundred.
 """
 
 from __future__ import annotations

@@ -147,11 +147,14 @@ class Schedule:
             self.waiting.remove(work)
         elif work is not self.ahead or not self._withdraw_ahead(work):
             return False
-        error = error_info(asyncio.CancelledError("cancelled before it began"))
-        if work.timeout_s is not None:
-            error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
-        work.give_up(ExecutionEvent.CANCEL, error, cancelled=True)
+        _end_unbegun(work)
         return True
+
+    def expire(self, execution: Execution, timeout_s: float) -> None:
+        """It has no time to begin. Raises :class:`SessionClosed`, :class:`SessionBroken`."""
+        self.check_open()
+        execution.timeout_s = timeout_s
+        _end_unbegun(execution)
 
     def fail_queued(self, error: Exception) -> None:
         """Nothing that has not begun will run."""
@@ -212,3 +215,10 @@ class Schedule:
         """No worker came up: nothing that waits will run."""
         self.advance(SessionEvent.START_FAILED)
         self.fail_queued(error)
+
+
+def _end_unbegun(work: Work) -> None:
+    error = error_info(asyncio.CancelledError("cancelled before it began"))
+    if work.timeout_s is not None:
+        error = error_info(TimeoutError(f"{work.execution_id} did not begin within {work.timeout_s} s"))
+    work.give_up(ExecutionEvent.CANCEL, error, cancelled=True)

@@ -144,7 +144,10 @@ class Session:
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
         _check_timeout(timeout)
-        self._schedule.submit(execution, queue=queue)
+        if timeout is not None and timeout <= 0:
+            self._schedule.expire(execution, timeout)
+        else:
+            self._schedule.submit(execution, queue=queue)
         timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
             result = await result_of(execution.done)

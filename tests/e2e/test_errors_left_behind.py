@@ -155,3 +155,17 @@ async def test_an_error_that_never_stops_describing_itself_is_described_without(
         assert error.type == "E"
         assert error.frames[-1].source == "raise E"
         assert (await session.run("kept")).value == 1
+
+
+@pytest.mark.parametrize("pause_s", [0, 0.02])
+async def test_a_hook_after_a_cell_that_blocked_finds_the_loop_where_it_belongs(session, pause_s):
+    await session.run(
+        f"import asyncio, sys, time\nsys.excepthook = lambda *_: time.sleep({pause_s})\n"
+        "task = asyncio.create_task(asyncio.sleep(1000))",
+        check=True,
+    )
+    for _ in range(10):
+        result = await session.run("time.sleep(0.001)\n1/0")
+        assert (result.error.type, result.stderr) == ("ZeroDivisionError", "")
+        result = await session.run("await asyncio.sleep(0)\ntask.done()")
+        assert (result.value, result.stderr) == (False, "")

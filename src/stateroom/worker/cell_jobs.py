@@ -141,7 +141,7 @@ class CellJobs:
             return error
         self._interrupts.aim(Target(message.number, SHOWING, in_loop=False))
         try:
-            self._runner.run_outside_loop(partial(call_hook, hook, error), blocking=False)
+            self._runner.run_behind_cell(partial(call_hook, hook, error))
         except CancelledError as cancel:
             return cancel
         return error

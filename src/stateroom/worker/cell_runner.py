@@ -50,6 +50,11 @@ class CellRunner:
         blocking = plan.mode is ExecutionMode.BLOCKING_SYNC
         return self.run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
 
+    def run_behind_cell(self, function: Callable[[], Any]) -> Any:
+        """Call ``function`` after a cell, which may have left the loop away; a cancel may end that wait."""
+        self._handover.home()
+        return self.run_outside_loop(function, blocking=False)
+
     def run_outside_loop(self, function: Callable[[], Any], *, blocking: bool) -> Any:
         """Call ``function`` as synchronous cells are called: the loop is on loan, or away if it blocks."""
         self._handover.still()

@@ -118,6 +118,8 @@ class Execution:
         self.number = message.number
         self.state = ExecutionState.QUEUED
         self.done: asyncio.Future[ExecutionResult] = asyncio.get_running_loop().create_future()
+        """Everybody's: who waits for it must not cancel it; see :meth:`result`."""
+        self._callers: list[asyncio.Future[None]] = []
         self.on_input = on_input
         self.timeout_s: float | None = None
         """Set when the time limit has run out, so that the result says so."""
@@ -139,6 +141,13 @@ class Execution:
     def streams(self) -> bool:
         """Whether somebody consumes the messages, and may answer an input request by its id."""
         return self._stream is not None
+
+    async def result(self) -> ExecutionResult:
+        """Wait for it in a future of the caller's own: a shield would take another turn of the loop."""
+        if not self.done.done():
+            self._callers.append(caller := self.done.get_loop().create_future())
+            await caller
+        return self.done.result()
 
     def let_pass(self) -> None:
         """The cell is asked to end: its reply must not wait for a consumer that has stopped."""
@@ -198,6 +207,9 @@ class Execution:
     def finish(self, result: ExecutionResult, last: ToSession) -> None:
         """Hand the result to everybody who waits."""
         self.done.set_result(result)
+        for caller in self._callers:
+            if not caller.done():
+                caller.set_result(None)
         if self._stream is not None:
             self._stream.put(last)
             self._stream.end()

@@ -14,7 +14,7 @@ from ..config import SessionConfig
 from ..errors import SessionClosed
 from ..protocol.lifecycle import ExecutionState, SessionEvent, SessionState
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
-from .background_tasks import BackgroundTasks, result_of
+from .background_tasks import BackgroundTasks
 from .cancel_desk import CancelDesk
 from .cancellation import CancelOutcome
 from .checkpoint import Checkpoint, Recovery
@@ -150,7 +150,7 @@ class Session:
             self._schedule.submit(execution, queue=queue)
         timer = self._cancels.limit(execution, timeout) if timeout is not None else None
         try:
-            result = await result_of(execution.done)
+            result = await execution.result()
         except asyncio.CancelledError:
             self._cancels.abandon(execution)
             raise

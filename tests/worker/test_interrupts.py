@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from stateroom.protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
-from stateroom.worker.interrupts import Interrupts, Target
+from stateroom.worker.interrupt_target import Target
+from stateroom.worker.interrupts import Interrupts
 from stateroom.worker.own_loops import OwnLoop
 
 

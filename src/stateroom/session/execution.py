@@ -226,7 +226,9 @@ class Execution:
 
 def check_callback(name: str, function: object) -> None:
     """Raise TypeError for what :func:`call_back` cannot call."""
-    if function is not None and not callable(function):
+    if function is None:
+        return
+    if not callable(function):
         raise TypeError(f"{name}={function!r}: give a function")
     if inspect.iscoroutinefunction(function):
         raise TypeError(f"{name} is a coroutine function: give a plain one, or use session.execute()")

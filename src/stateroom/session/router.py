@@ -95,27 +95,11 @@ class Router:
         return work
 
     def _route(self, message: ToSession) -> None:
-        if isinstance(message, OutputMessage):
-            self._route_output(message)
-        elif isinstance(message, DisplayMessage | ClearMessage | ProgressMessage):
-            self._route_rich(message)
-        elif isinstance(message, ResultMessage):
-            self._finish(message, _take_result)
-        elif isinstance(message, ErrorMessage):
-            if message.cancelled and message.execution_id in self.withdrawn:
-                self.withdrawn.remove(message.execution_id)
-            else:
-                self._finish(message, _take_error)
-        elif isinstance(message, CheckpointChunkMessage):
-            self._checkpoint_job_of(message).take_chunk(message)
-        elif isinstance(message, CheckpointedMessage | RestoredMessage):
-            self._finish(message, _take_reply)
-        elif isinstance(message, InputMessage):
-            self._on_input(message, self._execution_of(message.execution_id))
-        elif isinstance(message, ReadyMessage):
-            raise UnexpectedMessage("a ReadyMessage came from a worker that was ready")
+        way = _WAYS.get(type(message))
+        if way is not None:
+            way(self, message)
         else:
-            self._on_control(message)
+            self._on_control(message)  # type: ignore[arg-type]
 
     def _route_output(self, message: OutputMessage) -> None:
         execution = self._execution_of(message.execution_id)
@@ -131,11 +115,29 @@ class Router:
         else:
             execution.take_rich(message)
 
-    def _checkpoint_job_of(self, message: CheckpointChunkMessage) -> CheckpointJob:
+    def _route_input(self, message: InputMessage) -> None:
+        self._on_input(message, self._execution_of(message.execution_id))
+
+    def _route_result(self, message: ResultMessage) -> None:
+        self._finish(message, _take_result)
+
+    def _route_error(self, message: ErrorMessage) -> None:
+        if message.cancelled and message.execution_id in self.withdrawn:
+            self.withdrawn.remove(message.execution_id)
+        else:
+            self._finish(message, _take_error)
+
+    def _route_chunk(self, message: CheckpointChunkMessage) -> None:
         running = self._owner(message.execution_id)
         if not isinstance(running, CheckpointJob):
             raise UnexpectedMessage(f"a piece of checkpoint {message.execution_id} came unasked")
-        return running
+        running.take_chunk(message)
+
+    def _route_checkpoint_reply(self, message: CheckpointedMessage | RestoredMessage) -> None:
+        self._finish(message, _take_reply)
+
+    def _refuse_ready(self, _message: ReadyMessage) -> None:
+        raise UnexpectedMessage("a ReadyMessage came from a worker that was ready")
 
     def _execution_of(self, execution_id: str | None) -> Execution | None:
         running = self._owner(execution_id)
@@ -155,6 +157,22 @@ class Router:
         take(work, message)
         self.release()
         self._on_finished(work)
+
+
+_WAYS: dict[type, Callable[[Router, Any], None]] = {
+    OutputMessage: Router._route_output,
+    DisplayMessage: Router._route_rich,
+    ClearMessage: Router._route_rich,
+    ProgressMessage: Router._route_rich,
+    InputMessage: Router._route_input,
+    ResultMessage: Router._route_result,
+    ErrorMessage: Router._route_error,
+    CheckpointChunkMessage: Router._route_chunk,
+    CheckpointedMessage: Router._route_checkpoint_reply,
+    RestoredMessage: Router._route_checkpoint_reply,
+    ReadyMessage: Router._refuse_ready,
+}
+"""All others are of the worker, not of an execution."""
 
 
 def _take_result(work: Work, message: ResultMessage) -> None:

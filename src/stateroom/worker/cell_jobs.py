@@ -20,7 +20,8 @@ from ..protocol.messages import ErrorMessage, ExecuteMessage, ResultMessage, War
 from .cell_runner import CellRunner
 from .display import call_repr, show
 from .input import InputBroker, reopen_stdin
-from .interrupts import Interrupts, Target
+from .interrupt_target import Target
+from .interrupts import Interrupts
 from .origin import origin_of_cell
 from .output import Output
 from .publisher import Publisher

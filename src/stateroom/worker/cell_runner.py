@@ -17,7 +17,8 @@ from typing import Any
 from ..engine.async_executor import AsyncExecutor, Plan
 from ..engine.compiler import ExecutionMode
 from .handover import Handover
-from .interrupts import Interrupts, Target
+from .interrupt_target import Target
+from .interrupts import Interrupts
 
 __all__ = ["CellRunner"]
 

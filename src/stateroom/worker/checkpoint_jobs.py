@@ -15,7 +15,8 @@ from ..protocol.messages import (
     RestoreMessage,
 )
 from .import_path import ImportPath
-from .interrupts import Interrupts, Target
+from .interrupt_target import Target
+from .interrupts import Interrupts
 from .outbox import Outbox
 
 __all__ = ["CheckpointJobs"]

@@ -30,7 +30,7 @@ from ..protocol.messages import (
     ToWorker,
 )
 from .install import install, start
-from .interrupts import Target
+from .interrupt_target import Target
 from .io_thread import describe_fault
 from .parts import Endpoints, Parts
 from .replies import busy, failure, shortened, withdrawn
@@ -41,7 +41,8 @@ __all__ = ["SubprocessWorker"]
 TASKS_GRACE_S = 0.5
 """At the end of the worker: for background tasks to clean up."""
 
-Reply = ResultMessage | ErrorMessage | CheckpointedMessage | RestoredMessage
+CellReply = ResultMessage | ErrorMessage
+Reply = CellReply | CheckpointedMessage | RestoredMessage
 
 
 class SubprocessWorker:
@@ -214,14 +215,14 @@ class SubprocessWorker:
         except BaseException:  # noqa: BLE001, S110 - a stream of the cell's own; it is late for an exit
             pass
         self.parts.output.drain()
-        if isinstance(reply, ResultMessage | ErrorMessage):
+        if isinstance(reply, CellReply):
             reply.notes = [*reply.notes, *self.cells.end()]
         behind, begins = self._take_next()
         self.parts.cell_watch.cell_ends()
         try:
             self.outbox.send(reply, buffers or None)
         except (FrameTooLarge, NotPlainData) as error:
-            assert isinstance(reply, ResultMessage | ErrorMessage)
+            assert isinstance(reply, CellReply)
             self.outbox.send(shortened(reply, str(error)))
         if behind is not None and begins:
             self._inbox.appendleft(behind)

@@ -226,6 +226,7 @@ class SubprocessWorker:
             self.outbox.send(shortened(reply, str(error)))
         if behind is not None and begins:
             self._inbox.appendleft(behind)
+            self.outbox.wait_for_room(0)  # the next one may let no other thread run: nothing could leave then
         elif behind is not None:
             self.outbox.send(withdrawn(behind))
 

@@ -168,7 +168,7 @@ class Interrupts:
             self.missed = True
             return
         insists = attempt >= INSIST_FROM_ATTEMPT
-        if own is not None and own.is_idle and (own.swallows or not insists):
+        if own is not None and (own.is_idle or own.in_asyncio) and (own.swallows or not insists):
             decision = Decision.CANCEL_OWN_LOOP
         if attempt > target.attempts:
             target.begin_attempt(attempt, own)

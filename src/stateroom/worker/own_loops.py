@@ -1,12 +1,14 @@
 """An event loop that a cell runs itself, and how what it is run for is cancelled.
 
-An exception that a signal handler raises inside of a loop can cost asyncio a callback, and uvloop
-swallows it. So the loop is asked, as asyncio's Runner does for SIGINT: it cancels its main task.
-Another task of the loop, or a callback, may have the thread and keep it: that has to end as well.
+An exception that a signal handler raises inside of a loop can cost asyncio a callback; inside of what
+a task has called of asyncio, it can leave a task that runs and is in no list; uvloop swallows it. So
+the loop is asked, as asyncio's Runner does for SIGINT: it cancels its main task. Another task of the
+loop, or a callback, may have the thread and keep it: that has to end as well.
 """
 
 from __future__ import annotations
 
+import _weakrefset
 import asyncio
 import os
 import selectors
@@ -22,6 +24,8 @@ __all__ = ["ASYNCIO_FOLDER", "OwnLoop", "own_loop_around"]
 
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
+TASK_REGISTER = _weakrefset.__file__
+"""Where asyncio notes a new task when it has scheduled it already; before 3.14, that is."""
 RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete.__code__
 
 
@@ -34,6 +38,8 @@ class OwnLoop(NamedTuple):
     """The task that has the thread."""
     is_idle: bool
     """Whether the thread is in the code of the loop, and not in what it has called."""
+    in_asyncio: bool = False
+    """Whether it is in code of asyncio that a task has called, to make another task, say."""
 
     @property
     def swallows(self) -> bool:
@@ -73,7 +79,7 @@ def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
     if loop is not None and not isinstance(loop, asyncio.BaseEventLoop):
         current = asyncio.current_task(loop)
         return OwnLoop(loop, None, current, is_idle=current is None)
-    is_idle = True
+    is_idle, in_asyncio = True, _is_in_asyncio(frame)
     while frame is not None and frame.f_code is not RUN_UNTIL_COMPLETE:
         is_idle = is_idle and frame.f_code.co_filename.startswith(LOOP_CODE)
         frame = frame.f_back
@@ -82,4 +88,10 @@ def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
     if not isinstance(future, asyncio.Future):
         return None
     loop = future.get_loop()
-    return OwnLoop(loop, future, asyncio.current_task(loop), is_idle)
+    return OwnLoop(loop, future, asyncio.current_task(loop), is_idle, in_asyncio)
+
+
+def _is_in_asyncio(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename == TASK_REGISTER:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(ASYNCIO_FOLDER)

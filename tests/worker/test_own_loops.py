@@ -1,0 +1,43 @@
+"""What the cancel's handler sees of a loop that a cell runs itself."""
+
+import asyncio
+import sys
+
+from stateroom.worker.own_loops import own_loop_around
+
+
+def looks_during(main):
+    """What is seen at each call while ``asyncio.run(main())`` is in the code of that coroutine function."""
+    looks = []
+
+    def look(frame, event, _argument):
+        if event == "call":
+            own = own_loop_around(frame)
+            if own is not None and own.current is not None:
+                looks.append((frame.f_code.co_name, own.is_idle, own.in_asyncio))
+
+    async def looked_at():
+        sys.setprofile(look)
+        try:
+            return await main()
+        finally:
+            sys.setprofile(None)
+
+    asyncio.run(looked_at())
+    return looks
+
+
+def test_nothing_is_raised_in_asyncio_while_a_task_makes_another():
+    async def child():
+        pass
+
+    async def main():
+        await asyncio.create_task(child())
+
+    looks = looks_during(main)
+    assert ("main", False, False) in looks
+    assert ("create_task", False, True) in looks
+    calls = [name for name, _, _ in looks]
+    inside = looks[calls.index("create_task") :]
+    assert all(in_asyncio for name, _, in_asyncio in inside if name in ("create_task", "add"))
+    assert sys.version_info >= (3, 14) or "add" in calls

@@ -3,18 +3,10 @@
 import asyncio
 
 import pytest
-from watching import shown_by
+from watching import THING, shown_by
 
 import stateroom
 from stateroom import ClearMessage, DisplayMessage, OutputMessage
-
-THING = """
-class Thing:
-    def _repr_html_(self): return "<b>", {"isolated": True}
-    def _repr_png_(self): return bytes(range(256))
-    def __repr__(self): return "a thing"
-thing = Thing()
-"""
 
 
 async def test_displays_come_in_order_with_the_text(session):

@@ -1,17 +1,9 @@
 """The MIME bundle of a cell's value: which representations are asked for, and what becomes of bad ones."""
 
 import pytest
-from watching import begun
+from watching import THING, begun
 
 import stateroom
-
-THING = """
-class Thing:
-    def _repr_html_(self): return "<b>", {"isolated": True}
-    def _repr_png_(self): return bytes(range(256))
-    def __repr__(self): return "a thing"
-thing = Thing()
-"""
 
 
 async def test_V5_anything_but_plain_data_gives_repr_and_bundle_and_says_so(session):

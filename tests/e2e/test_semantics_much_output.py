@@ -54,7 +54,7 @@ async def test_O2_a_client_that_reads_slowly_gets_everything(session):
 
 FLOODS = {
     "lines": "while True: print('x' * 100)",
-    "unfinished lines": "while True: print('x', end='')",
+    "unfinished lines": "while True: print('x' * 100, end='')",
     "flushes": "while True: print('x', flush=True)",
     "large": "while True: print('x' * 3_000_000)",
     "stderr": "import sys\nwhile True: sys.stderr.write('x' * 1000)",
@@ -70,7 +70,10 @@ FLOODS = {
 
 
 async def until_stuck(process):
-    """Return when this process, and all below it, have come to wait for something."""
+    """Return when this process, and all below it, have come to wait for something.
+
+    No event tells that nothing goes on: it is seen in that none has used time between one look and the next.
+    """
 
     def used():
         family = [process, *process.children(recursive=True)]

@@ -4,6 +4,15 @@ import asyncio
 
 import psutil
 
+THING = """
+class Thing:
+    def _repr_html_(self): return "<b>", {"isolated": True}
+    def _repr_png_(self): return bytes(range(256))
+    def __repr__(self): return "a thing"
+thing = Thing()
+"""
+"""Code of a cell that makes a thing which has representations."""
+
 
 async def until(fact):
     """Wait for something that the event loop brings about; the test's time limit bounds it."""

@@ -12,9 +12,9 @@ SCREEN = 66
 """Lines that README has at most."""
 PROOFS = {
     "A cell means what Python means.": [
-        "tests/e2e/test_semantics_namespace_errors.py::test_N2_what_cells_define_lives_in_main",
-        "tests/e2e/test_semantics_namespace_errors.py::test_N5_user_code_always_has_the_same_thread",
-        "tests/e2e/test_semantics_namespace_errors.py::test_E1_an_error_is_data_with_its_place",
+        "tests/e2e/test_semantics_namespace.py::test_N2_what_cells_define_lives_in_main",
+        "tests/e2e/test_semantics_namespace.py::test_N5_user_code_always_has_the_same_thread",
+        "tests/e2e/test_semantics_errors.py::test_E1_an_error_is_data_with_its_place",
     ],
     "The event loop goes on.": [
         "tests/e2e/test_semantics_loop.py::test_L1_background_tasks_go_on_whatever_a_cell_does",
@@ -28,7 +28,7 @@ PROOFS = {
         "tests/e2e/test_checkpoints.py::test_X3_hard_stop_restores_the_last_checkpoint_and_says_what_was_lost",
     ],
     "Output comes in order, before the result,": [
-        "tests/e2e/test_semantics_output_input.py::test_O1_all_that_is_written_arrives_in_order_before_the_result",
+        "tests/e2e/test_semantics_output.py::test_O1_all_that_is_written_arrives_in_order_before_the_result",
         "tests/e2e/test_session.py::test_python_and_descriptor_output_keep_their_order",
     ],
     "A dead worker is noticed at once,": [

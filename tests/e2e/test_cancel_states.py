@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import structlog.testing
+from watching import begun
 
 import stateroom
 from stateroom import CancelOutcome
@@ -19,14 +20,6 @@ def nothing_in_the_log(caplog):
         yield
     assert [each for each in logs if each["log_level"] not in {"debug", "info"}] == []
     assert caplog.records == []
-
-
-async def begun(session, code, **how):
-    """A cell that runs and has printed something."""
-    started = asyncio.Event()
-    running = asyncio.create_task(session.run(code, on_output=lambda _: started.set(), **how))
-    await started.wait()
-    return running
 
 
 def never(_):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from watching import begun
 
 import stateroom
 from stateroom import CancelOutcome
@@ -136,10 +137,8 @@ async def test_X3_hard_stop_restores_the_last_checkpoint_and_says_what_was_lost(
         await session.run("import threading\nx = 1\nlock = threading.Lock()")
         await session.checkpoint()
         await session.run("y = 2")
-        started = asyncio.Event()
         code = "while True:\n    try: print('on'); sum(range(10**12))\n    except BaseException: pass"
-        running = asyncio.create_task(session.run(code, on_output=lambda _: started.set()))
-        await started.wait()
+        running = await begun(session, code)
         assert await session.cancel(hard_stop=True) is CancelOutcome.STOPPED
         assert "1 cell ended since" in (await running).error.message
         assert (await session.run("x")).value == 1

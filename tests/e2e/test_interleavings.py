@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from watching import begun
 
 import stateroom
 from stateroom.errors import CheckpointError
@@ -12,14 +13,6 @@ from stateroom.errors import CheckpointError
 async def session():
     async with stateroom.Session(cancel_grace_s=0.3, insist_grace_s=0.3) as session:
         yield session
-
-
-async def begun(session, code, **how):
-    """A cell that runs and has printed something."""
-    started = asyncio.Event()
-    running = asyncio.create_task(session.run(code, on_output=lambda _: started.set(), **how))
-    await started.wait()
-    return running
 
 
 async def test_restart_with_a_checkpoint_in_the_queue(session):

@@ -1,9 +1,9 @@
 """Other people's loops in a cell: uvloop, Trio and AnyIO, as their users write it."""
 
-import asyncio
 import textwrap
 
 import pytest
+from watching import begun
 
 import stateroom
 
@@ -88,10 +88,7 @@ async def test_runs_and_leaves_the_session_its_own_loop(session, code):
 async def test_is_ended_by_one_cancel(code):
     async with stateroom.Session(cancel_grace_s=20) as session:
         await session.run(TICK, check=True)
-        started = asyncio.Event()
-        cell = textwrap.dedent(code.format(seconds=100))
-        running = asyncio.create_task(session.run(cell, on_output=lambda _: started.set()))
-        await started.wait()
+        running = await begun(session, textwrap.dedent(code.format(seconds=100)))
         assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
         result = await running
         assert (result.cancelled, result.error.type) == (True, "CancelledError")

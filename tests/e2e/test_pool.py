@@ -8,25 +8,13 @@ import signal
 
 import psutil
 import pytest
+from watching import is_gone, until
 
 import stateroom
 from stateroom.session.pool import SessionPool
 from stateroom.session.template_process import can_fork
 
 forks = pytest.mark.skipif(not can_fork(), reason="no fork from a template here")
-
-
-async def until(fact):
-    """Wait for something that the event loop brings about; the test's time limit bounds it."""
-    while not fact():
-        await asyncio.sleep(0.001)
-
-
-def is_gone(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 async def pid_of(session):

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import structlog
+from watching import is_gone, until
 
 import stateroom
 from stateroom.session import template_launcher
@@ -23,24 +24,11 @@ from stateroom.session.template_process import can_fork
 pytestmark = pytest.mark.skipif(not can_fork(), reason="no fork from a template here")
 
 
-async def until(fact):
-    """Wait for something that the event loop brings about; the test's time limit bounds it."""
-    while not fact():
-        await asyncio.sleep(0.001)
-
-
 def modules(tmp_path, **sources):
     """Settings for a pool whose workers find these modules."""
     for name, source in sources.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
     return {"cwd": str(tmp_path), "preload": tuple(sources)}
-
-
-def is_gone(pid):
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 async def test_sessions_are_forked_from_the_template_and_find_its_modules(tmp_path):

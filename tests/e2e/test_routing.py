@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from watching import begun
 
 import stateroom
 from stateroom import CancelOutcome
@@ -65,10 +66,6 @@ async def test_a_flood_of_a_million():
 
 async def test_cancel_answers_in_a_flood():
     async with stateroom.Session() as session:
-        started = asyncio.Event()
-        running = asyncio.create_task(
-            session.run("while True: print('x')", on_output=lambda _: started.set())
-        )
-        await started.wait()
+        running = await begun(session, "while True: print('x')")
         assert await session.cancel() is CancelOutcome.CANCELLED
         assert (await running).cancelled

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from textwrap import dedent
 
 import pytest
+from watching import begun
 
 import stateroom
 
@@ -113,10 +113,6 @@ async def test_close_during_a_cell_lets_background_tasks_clean_up(tmp_path):
             await asyncio.sleep(0)
             """
         await session.run(dedent(code), check=True)
-        started = asyncio.Event()
-        cell = asyncio.create_task(
-            session.run("print(flush=True); time.sleep(60)", on_output=lambda _: started.set())
-        )
-        await started.wait()
+        cell = await begun(session, "print(flush=True); time.sleep(60)")
     assert proof.exists()
     assert (await cell).cancelled

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import structlog.testing
+from watching import until
 
 import stateroom
 
@@ -297,12 +298,12 @@ def lags(logs):
 
 async def lags_counted(session):
     """The counter as of a heartbeat that is newer than now."""
-    while True:
+    count = 0
+    while not count:
         before = session.info.messages
-        while session.info.messages == before:
-            await asyncio.sleep(0.01)
-        if count := session.info.telemetry.get("loop_lags", 0):
-            return count
+        await until(lambda before=before: session.info.messages > before)
+        count = session.info.telemetry.get("loop_lags", 0)
+    return count
 
 
 @pytest.fixture
@@ -355,7 +356,6 @@ async def test_L8_what_does_not_hold_the_loop_is_not_reported():
             ):
                 await session.run(code, check=True)
             before = session.info.messages
-            while session.info.messages < before + 3:
-                await asyncio.sleep(0.01)
+            await until(lambda: session.info.messages >= before + 3)
             assert session.info.telemetry["loop_lags"] == 0
     assert lags(logs) == []

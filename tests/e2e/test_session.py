@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+from watching import begun
 
 import stateroom
 from stateroom import CancelOutcome
@@ -117,12 +118,8 @@ async def test_input_without_callback_is_end_of_file(session):
     ],
 )
 async def test_cancel_ends_the_cell_and_nothing_else(session, code):
-    started = asyncio.Event()
     await session.run("kept = 1")
-    running = asyncio.create_task(
-        session.run(code, on_output=lambda _: started.set(), on_input=lambda _: asyncio.Event().wait())
-    )
-    await started.wait()
+    running = await begun(session, code, on_input=lambda _: asyncio.Event().wait())
     assert await session.cancel() is CancelOutcome.CANCELLED
     result = await running
     assert result.cancelled
@@ -183,12 +180,7 @@ async def test_the_last_message_of_a_stream_has_the_value(session):
 
 
 async def test_queue_and_busy(session):
-    started = asyncio.Event()
-    first = asyncio.create_task(
-        session.run("print('on'); input()", on_output=lambda _: started.set(), on_input=lambda _: gate.wait())
-    )
-    gate = asyncio.Event()
-    await started.wait()
+    first = await begun(session, "print('on'); input()", on_input=lambda _: asyncio.Event().wait())
     with pytest.raises(stateroom.Busy):
         await session.run("1", queue=False)
     second = asyncio.create_task(session.run("2"))
@@ -260,9 +252,7 @@ async def test_thousand_mixed_cells_keep_one_namespace(session):
 async def test_pending_cells_fail_when_the_session_closes():
     session = stateroom.Session()
     await session.start()
-    started = asyncio.Event()
-    first = asyncio.create_task(session.run("print(1)\nwhile True: pass", on_output=lambda _: started.set()))
-    await started.wait()
+    first = await begun(session, "print(1)\nwhile True: pass")
     second = asyncio.create_task(session.run("2"))
     await asyncio.sleep(0)
     await session.close()
@@ -280,11 +270,7 @@ def test_blocking_session():
 
 
 async def test_caller_cancellation_cancels_the_cell(session):
-    started = asyncio.Event()
-    running = asyncio.create_task(
-        session.run("print(1)\nwhile True: pass", on_output=lambda _: started.set())
-    )
-    await started.wait()
+    running = await begun(session, "print(1)\nwhile True: pass")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -5,75 +5,23 @@ The judge of every test is a second detector, which has seen nothing before.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import gc
 import json
 import math
 import sys
 import time
-import types
-import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from blocking_judges import Seen, called
+from blocking_programs import explosives
 
 from stateroom.config import EngineConfig
-from stateroom.engine.blocking import BlockingDetector, CallSites
+from stateroom.engine.blocking import BlockingDetector
 from stateroom.engine.blocking.memory import Remembered
 from stateroom.engine.telemetry import Telemetry
-
-from .test_blocking import STATEMENTS, explosives
-from .test_blocking_corpus import _close, corpus, fakes
-
-FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-
-
-def parse(text: str) -> ast.Module:
-    tree = compile(text, "<cell>", "exec", FLAGS)
-    assert isinstance(tree, ast.Module)
-    return tree
-
-
-class Seen:
-    """A cell that has come three times, and the detector that saw it."""
-
-    def __init__(self, setup: str, cell: str, **settings: Any) -> None:
-        self.config = EngineConfig(**settings)
-        self.namespace: dict[str, Any] = {"__name__": "__main__"}
-        self.run(setup)
-        self.tree = parse(cell)
-        self.telemetry = Telemetry()
-        self.detector = BlockingDetector(self.config, self.telemetry)
-        self.sites = self.detector.analyse(self.tree)
-        for _ in range(3):
-            self.call()
-
-    def run(self, text: str) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exec(compile(text, "<cell 1>", "exec"), self.namespace)
-
-    def call(self) -> str | None:
-        return called(self.detector, self.sites, self.namespace)
-
-    def call_judged_afresh(self) -> str | None:
-        detector = BlockingDetector(self.config, Telemetry())
-        return called(detector, detector.analyse(self.tree), self.namespace)
-
-    @property
-    def is_remembered(self) -> bool:
-        return type(self.sites.remembered) is Remembered
-
-
-def called(detector: BlockingDetector, sites: CallSites, namespace: dict[str, Any]) -> str | None:
-    verdict = detector.verdict(sites, namespace)
-    return None if verdict is None else repr(verdict)
-
 
 CLASS = "import time\nclass A:\n    def go(self): self.w()\n    def w(self): pass\na = A()"
 CLOSURE = "import time\ndef make(f):\n    def inner(): f(1)\n    return inner\ninner = make(abs)"
@@ -292,92 +240,3 @@ def test_objects_of_the_user_are_not_touched_when_they_are_compared() -> None:
         seen.namespace[name] = next(iter(explosives().values()))
         seen.call()
         seen.namespace.clear()
-
-
-@pytest.mark.parametrize("snippet", corpus.SNIPPETS, ids=str)
-def test_L6_L7_a_cell_that_comes_again_is_judged_as_at_first(snippet: Any) -> None:
-    with fakes.fake_packages():
-        seen = Seen(snippet.setup, snippet.cell)
-        try:
-            expected = seen.call_judged_afresh()
-            assert [seen.call() for _ in range(2)] == [expected] * 2
-            for name, value in list(seen.namespace.items()):
-                for other in (len, sys, MISSING_NAME):
-                    change(seen.namespace, name, other)
-                    assert seen.call() == seen.call_judged_afresh(), (name, other)
-                seen.namespace[name] = value
-                assert [seen.call() for _ in range(3)] == [expected] * 3
-        finally:
-            _close(seen.namespace)
-
-
-MISSING_NAME = object()
-
-
-def change(namespace: dict[str, Any], name: str, value: object) -> None:
-    if value is MISSING_NAME:
-        namespace.pop(name, None)
-    else:
-        namespace[name] = value
-
-
-def values() -> dict[str, Callable[[], Any]]:
-    """What a name may be bound to in the test below: made anew each time."""
-
-    def sleeper() -> None:
-        time.sleep(1)
-
-    def harmless() -> None:
-        pass
-
-    def taker(f: Any) -> None:
-        f(1)
-
-    class Socket:
-        def recv(self) -> None:
-            sleeper()
-
-        def get(self) -> Any:
-            return self
-
-    def copied(function: types.FunctionType) -> Callable[[], Any]:
-        return lambda: types.FunctionType(
-            function.__code__, {**globals(), "time": time}, closure=function.__closure__
-        )
-
-    return {
-        "time": lambda: time,
-        "sleep": lambda: time.sleep,
-        "sleeper": copied(sleeper),
-        "harmless": copied(harmless),
-        "taker": copied(taker),
-        "Socket": lambda: Socket,
-        "instance": Socket,
-        "list": lambda: [time.sleep],
-        "text": lambda: "text",
-        "nothing": lambda: MISSING_NAME,
-    }
-
-
-BOUND = st.sampled_from(["time", "sleep", "requests", "s", "open", "lazy", "f", "socket", "x", "Path"])
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(STATEMENTS, min_size=1, max_size=6),
-    st.lists(st.tuples(BOUND, st.sampled_from(list(values()))), min_size=1, max_size=8),
-    st.integers(0, 3),
-)
-def test_no_change_of_names_is_missed(
-    lines: list[str], changes: list[tuple[str, str]], runs_between: int
-) -> None:
-    try:
-        seen = Seen("", "\n".join(lines))
-    except SyntaxError:  # a walrus where none may be
-        return
-    made = values()
-    for name, key in changes:
-        change(seen.namespace, name, made[key]())
-        assert seen.call() == seen.call_judged_afresh()
-        for _ in range(runs_between):
-            seen.call()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 import stateroom
+from stateroom.protocol.messages import ExecuteMessage
 from stateroom.testing import ScriptedLauncher
 
 
@@ -45,6 +46,12 @@ class Stage:
         running = self.run(code, **how)
         return running, await self.worker.next_cell()
 
+    async def begin_stream(self, code=""):
+        """A cell that the worker has taken: its messages, the task that waits for the first, and the cell."""
+        messages = self.session.execute(code)
+        first = asyncio.ensure_future(anext(messages))
+        return messages, first, await self.worker.next_cell()
+
     def run(self, code="", **how):
         """The task of a caller."""
         return asyncio.create_task(self.session.run(code, **how))
@@ -54,6 +61,21 @@ class Stage:
         running, cell = await self.begin("once more")
         cell.succeed(cell.execution_id)
         return (await running).value == cell.execution_id
+
+
+def now():
+    """Seconds of virtual time since the test began."""
+    return asyncio.get_running_loop().time()
+
+
+def sent(worker):
+    """The code of the cells that the worker was sent."""
+    return [message.code for message in worker.received if isinstance(message, ExecuteMessage)]
+
+
+def end_cancelled(cell):
+    """What a cell does that was asked to end, and does."""
+    cell.fail(asyncio.CancelledError(), cancelled=True)
 
 
 async def cancelled(task):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from stage import Stage
+from stage import Stage, end_cancelled
 
 from stateroom.protocol.messages import OutputMessage, ResultMessage
 from stateroom.session.stream import HIGH_WATER_BYTES
@@ -91,9 +91,7 @@ async def test_a_worker_that_ends_is_read_to_the_end_whoever_wants_a_pause():
 @virtual_time
 async def test_a_consumer_that_stops_pauses_the_worker_and_one_that_goes_on_gets_all():
     async with Stage() as stage:
-        messages = stage.session.execute("")
-        first = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, first, cell = await stage.begin_stream()
         for _ in range(8):
             cell.print(BLOCK)
         cell.succeed()
@@ -109,9 +107,7 @@ async def test_a_consumer_that_stops_pauses_the_worker_and_one_that_goes_on_gets
 @virtual_time
 async def test_the_reply_to_a_cancel_gets_past_a_consumer_that_has_stopped():
     async with Stage() as stage:
-        messages = stage.session.execute("")
-        first = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, first, cell = await stage.begin_stream()
         for _ in range(8):
             cell.print(BLOCK)
         await first
@@ -119,7 +115,7 @@ async def test_the_reply_to_a_cancel_gets_past_a_consumer_that_has_stopped():
         assert stage.worker.channel.is_paused
         cancelling = asyncio.create_task(stage.session.cancel())
         await cell.cancelled()
-        cell.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(cell)
         assert await cancelling == "cancelled"
         await messages.aclose()
 
@@ -134,7 +130,7 @@ async def test_a_consumer_that_leaves_cancels_its_cell_and_lets_the_rest_by():
                 cell.print(BLOCK)
             await first
         await cell.cancelled()
-        cell.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(cell)
         assert await stage.works()
         assert stage.worker.channel.in_flight_bytes == 0
 
@@ -142,9 +138,7 @@ async def test_a_consumer_that_leaves_cancels_its_cell_and_lets_the_rest_by():
 @virtual_time
 async def test_the_end_of_a_worker_ends_the_stream_behind_what_it_had_sent():
     async with Stage() as stage:
-        messages = stage.session.execute("")
-        first = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, first, cell = await stage.begin_stream()
         for _ in range(8):
             cell.print(BLOCK)
         await first

@@ -3,24 +3,11 @@
 import asyncio
 
 import pytest
-from stage import Stage, cancelled, turns
+from stage import Stage, cancelled, end_cancelled, now, sent, turns
 
 from stateroom import CancelOutcome
 from stateroom.protocol.messages import ExecuteMessage, ShutdownMessage
 from stateroom.testing import virtual_time
-
-
-def now():
-    return asyncio.get_running_loop().time()
-
-
-def codes(worker):
-    """The cells that the worker was sent."""
-    return [message.code for message in worker.received if isinstance(message, ExecuteMessage)]
-
-
-def end_cancelled(cell):
-    cell.fail(asyncio.CancelledError(), cancelled=True)
 
 
 @virtual_time
@@ -61,7 +48,7 @@ async def test_a_cell_in_the_queue_never_reaches_the_worker():
         (await stage.worker.next_cell()).succeed()
         assert (await running).ok
         assert (await ahead).ok
-        assert codes(stage.worker) == ["first", "second"]
+        assert sent(stage.worker) == ["first", "second"]
         assert stage.worker.cancels == []
 
 
@@ -254,7 +241,7 @@ async def test_a_caller_that_is_cancelled_while_its_cell_waits_leaves_nothing_be
         await running
         assert await stage.works()
         assert stage.worker.cell.code == "once more"
-        assert "third" not in codes(stage.worker)
+        assert "third" not in sent(stage.worker)
 
 
 @virtual_time

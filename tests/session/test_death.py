@@ -4,7 +4,7 @@ import asyncio
 import signal
 
 import pytest
-from stage import Stage, turns
+from stage import Stage, now, turns
 
 import stateroom
 from stateroom.errors import CheckpointError, SessionBroken, WorkerStartError
@@ -175,16 +175,14 @@ async def test_while_the_session_closes():
         await asyncio.sleep(4)
         stage.worker.exit(7)
         await closing
-        assert asyncio.get_running_loop().time() == 4
+        assert now() == 4
         assert stage.session.info.last_exit.endswith("exited with status 7")
 
 
 @virtual_time
 async def test_a_stream_ends_with_the_death():
     async with Stage() as stage:
-        messages = stage.session.execute("")
-        first = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, first, cell = await stage.begin_stream()
         cell.print("x")
         await first
         stage.worker.die()
@@ -227,7 +225,7 @@ async def test_a_connection_that_is_cut_is_a_worker_that_is_killed_after_the_gra
         stage.worker.channel.cut()
         result = await running
         assert (result.error.type, result.error.signal) == ("WorkerDied", signal.SIGKILL)
-        assert asyncio.get_running_loop().time() == 2
+        assert now() == 2
 
 
 # In the place of a result

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stage import Stage, cancelled, turns
+from stage import Stage, cancelled, end_cancelled, turns
 
 from stateroom.errors import InputRefused
 from stateroom.protocol.messages import (
@@ -95,9 +95,7 @@ async def test_a_callback_whose_task_is_cancelled_by_somebody_else_refuses():
 @virtual_time
 async def test_who_consumes_the_messages_answers_by_the_id():
     async with Stage() as stage:
-        messages = stage.session.execute("")
-        first = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, first, cell = await stage.begin_stream()
         ask(stage, cell)
         message = await first
         stage.session.input_response(message.input_id, "by id")
@@ -155,7 +153,7 @@ async def test_a_callback_is_cancelled_when_its_question_needs_no_answer(end):
             stage.session.input_response("1", "x")
             cell.succeed()
         elif end == "cell cancelled":
-            cell.fail(asyncio.CancelledError(), cancelled=True)
+            end_cancelled(cell)
         else:
             stage.worker.exit(3)
         async with asyncio.timeout(60):

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from stage import Stage, turns
+from stage import Stage, now, turns
 
 from stateroom import CancelOutcome
 from stateroom.errors import WorkerStartError
@@ -14,13 +14,13 @@ from stateroom.testing import each_cell, virtual_time
 GRACES = {"cancel_grace_s": 3.0, "insist_grace_s": 1.0, "cancel_resend_s": 0.01}
 
 
-def now():
-    return asyncio.get_running_loop().time()
-
-
 async def deaf(cell):
     cell.ignore_cancels()
     await asyncio.sleep(10_000)
+
+
+def deaf_in_the_first_worker(cell):
+    return deaf(cell) if cell.worker.ordinal == 1 else 42
 
 
 async def heeds_the_second(cell):
@@ -107,10 +107,7 @@ async def test_insisting_ends_what_only_that_ends():
 
 @virtual_time
 async def test_the_hard_stop_kills_after_both_graces_and_the_session_goes_on():
-    def play(cell):
-        return deaf(cell) if cell.worker.ordinal == 1 else 42
-
-    async with Stage(each_cell(play), **GRACES) as stage:
+    async with Stage(each_cell(deaf_in_the_first_worker), **GRACES) as stage:
         task, waiting = await running(stage), stage.run("next")
         assert await stage.session.cancel(hard_stop=True) is CancelOutcome.STOPPED
         assert now() == 4.0
@@ -221,10 +218,7 @@ async def test_a_close_gives_the_cell_and_then_the_worker_the_grace():
 
 @virtual_time
 async def test_an_abandoned_cell_is_ended_by_force_if_need_be_and_the_next_one_runs():
-    def play(cell):
-        return deaf(cell) if cell.worker.ordinal == 1 else 42
-
-    async with Stage(each_cell(play), **GRACES) as stage:
+    async with Stage(each_cell(deaf_in_the_first_worker), **GRACES) as stage:
         task, waiting = await running(stage), stage.run("next")
         await turns()
         task.cancel()

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from stage import cancelled, turns
+from stage import cancelled, now, turns
 
 from stateroom.config import SessionConfig
 from stateroom.errors import VersionMismatch, WorkerStartError
@@ -35,10 +35,6 @@ class Start:
     async def is_ready(self):
         self.worker.say_ready()
         await self.task
-
-
-def now():
-    return asyncio.get_running_loop().time()
 
 
 @virtual_time

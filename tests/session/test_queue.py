@@ -3,15 +3,10 @@
 import asyncio
 
 import pytest
-from stage import Stage, cancelled, turns
+from stage import Stage, cancelled, now, sent, turns
 
 from stateroom.errors import Busy, FrameTooLarge, SessionClosed
-from stateroom.protocol.messages import ExecuteMessage
 from stateroom.testing import each_cell, virtual_time
-
-
-def sent(worker):
-    return [message.code for message in worker.received if isinstance(message, ExecuteMessage)]
 
 
 @virtual_time
@@ -121,4 +116,4 @@ async def test_many_callers_some_of_whom_leave():
             await cancelled(task)
         assert [(await task).value for task in tasks[::2]] == [str(n) for n in range(0, 50, 2)]
         assert [code for code in sent(stage.worker) if int(code) % 2] == ["1"]  # sent ahead, and withdrawn
-        assert asyncio.get_running_loop().time() == 25
+        assert now() == 25

@@ -6,16 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import structlog
-from stage import Stage, cancelled, turns
+from stage import Stage, cancelled, now, turns
 
 import stateroom
 from stateroom.errors import Busy, CheckpointError, SessionBroken, SessionClosed, WorkerStartError
 from stateroom.protocol.messages import ConfigureMessage
 from stateroom.testing import virtual_time
-
-
-def now():
-    return asyncio.get_running_loop().time()
 
 
 async def exits(worker):

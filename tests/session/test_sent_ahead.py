@@ -3,16 +3,12 @@
 import asyncio
 
 import pytest
-from stage import Stage, cancelled, turns
+from stage import Stage, cancelled, end_cancelled, now, sent, turns
 
 from stateroom import CancelOutcome
 from stateroom.protocol.messages import CheckpointMessage, ErrorInfo, ErrorMessage, ExecuteMessage
 from stateroom.session.stream import HIGH_WATER_BYTES
 from stateroom.testing import virtual_time
-
-
-def sent(worker):
-    return [message.code for message in worker.received if isinstance(message, ExecuteMessage)]
 
 
 async def two_cells(stage):
@@ -71,7 +67,7 @@ async def test_a_cancel_of_one_that_has_begun_although_the_session_has_not_heard
         assert stage.worker.cancels == []  # while the first may still be asked to end
         stage.worker.channel.release()
         await begun.cancelled()
-        begun.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(begun)
         assert await cancelling is CancelOutcome.CANCELLED
         assert (await first).ok
         assert (await second).cancelled
@@ -87,8 +83,8 @@ async def test_a_cancel_does_not_wait_for_ever_for_a_reply_before_it():
         begun = await stage.worker.next_cell()
         cancelling = asyncio.create_task(stage.session.cancel("second"))
         await begun.cancelled()
-        assert asyncio.get_running_loop().time() == 5
-        begun.fail(asyncio.CancelledError(), cancelled=True)
+        assert now() == 5
+        end_cancelled(begun)
         stage.worker.channel.release()
         assert await cancelling is CancelOutcome.CANCELLED
         assert (await second).cancelled
@@ -169,7 +165,7 @@ async def test_close_withdraws_it():
             "the session was closed before this cell began",
         )
         await cell.cancelled()
-        cell.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(cell)
         await closing
         assert (await first).cancelled
 
@@ -210,9 +206,7 @@ async def test_one_that_had_begun_is_lost_with_its_worker_though_the_reply_befor
 @virtual_time
 async def test_a_time_limit_holds_for_one_that_has_begun_behind_output_that_nobody_reads():
     async with Stage(max_outbox_bytes=1000) as stage:
-        messages = stage.session.execute("first")
-        reading = asyncio.ensure_future(anext(messages))
-        cell = await stage.worker.next_cell()
+        messages, reading, cell = await stage.begin_stream("first")
         second = stage.run("second", timeout=5, execution_id="second")
         await turns()
         for _ in range(3):
@@ -222,7 +216,7 @@ async def test_a_time_limit_holds_for_one_that_has_begun_behind_output_that_nobo
         await reading
         await stage.worker.until(lambda: stage.worker.channel.is_paused)
         await begun.cancelled()
-        begun.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(begun)
         assert (await second).error.type == "TimeoutError"
         assert [type(message).__name__ async for message in messages][-1] == "ResultMessage"
 
@@ -239,7 +233,7 @@ async def test_close_ends_one_that_has_begun_and_then_saves_the_state(tmp_path):
         await turns()
         stage.worker.channel.release()
         await begun.cancelled()
-        begun.fail(asyncio.CancelledError(), cancelled=True)
+        end_cancelled(begun)
         job = await stage.worker.receive(CheckpointMessage)
         stage.worker.send(
             ErrorMessage(execution_id=job.execution_id, error=ErrorInfo(type="X", message="no"))

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from stateroom.worker.own_loops import own_loop_around
+from stateroom.worker.own_loops import is_in_asyncio, own_loop_around
 
 
 def looks_during(main):
@@ -14,7 +14,7 @@ def looks_during(main):
         if event == "call":
             own = own_loop_around(frame)
             if own is not None and own.current is not None:
-                looks.append((frame.f_code.co_name, own.is_idle, own.in_asyncio))
+                looks.append((frame.f_code.co_name, own.is_idle, is_in_asyncio(frame)))
 
     async def looked_at():
         sys.setprofile(look)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import TYPE_CHECKING
 
+from .parsing import parse
 from .text import SPACE, add_text, is_quiet, normalise
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ class Compiler:
             return None
 
     def _compile_tree(self, source: str, filename: str, flags: int) -> CompiledCell:
-        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = parse(source, filename, flags)
         try:
             return compile_tree(tree, source, filename, flags, self._analyse)
         except SyntaxError as error:

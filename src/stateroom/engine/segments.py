@@ -17,6 +17,8 @@ from inspect import CO_COROUTINE
 from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple
 
+from .parsing import parse
+
 if TYPE_CHECKING:
     from .blocking import CallSites
     from .compiler import CompiledCell
@@ -41,7 +43,7 @@ def split(cell: CompiledCell, analyse: Callable[[ast.Module], CallSites]) -> tup
     flags = cell.future_flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they were shown when the cell was compiled
-        tree = compile(cell.source, cell.filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        tree = parse(cell.source, cell.filename, flags)
         statements = tree.body if cell.last is None else tree.body[:-1]
         segments = [
             Segment(_compile(stretch, cell.filename, flags), analyse(ast.Module(stretch, [])))

@@ -10,7 +10,7 @@ frame outwards:
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
 - an event loop that the cell runs itself (``asyncio.run``): cancel what it is run for; if another task or
-  a callback of it has the thread, raise in that one too;
+  a callback of it has the thread, raise in that one too, but not while that is in code of asyncio;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
   for has the thread (a child of its task group, say), raise in that one too.
 
@@ -37,7 +37,7 @@ from typing import Any
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .insist import Insistence, suspended_frames
 from .interrupt_target import INSIST_FROM_ATTEMPT, Target
-from .own_loops import ASYNCIO_FOLDER, OwnLoop, own_loop_around
+from .own_loops import ASYNCIO_FOLDER, OwnLoop, is_in_asyncio, own_loop_around
 from .time_limit import TimeLimit
 from .waiting import waits_for
 
@@ -77,6 +77,21 @@ def _decide_in_loop(frame: FrameType, target: Target) -> Decision:
     if task is None or current is None or current is task or frame.f_code is not RUN_HANDLE:
         return Decision.CANCEL_TASK
     return Decision.RAISE_AND_CANCEL_TASK if waits_for(task, current) else Decision.CANCEL_TASK
+
+
+def _spare_own_loop(
+    decision: Decision, frame: FrameType | None, own: OwnLoop | None, *, insists: bool
+) -> Decision:
+    """Raise nothing in asyncio's own code, on behalf of a loop that the cell runs, if that can be had."""
+    if own is not None and own.is_over:
+        return Decision.LATER
+    if decision is not Decision.RAISE:
+        return decision
+    if own is not None and own.is_idle:
+        return Decision.CANCEL_OWN_LOOP if own.swallows or not insists else decision
+    if insists or not is_in_asyncio(frame):
+        return decision
+    return Decision.LATER if own is None else Decision.CANCEL_OWN_LOOP
 
 
 RUN_HANDLE = asyncio.Handle._run.__code__
@@ -163,13 +178,11 @@ class Interrupts:
             self._end_showing(frame, self._limit)
 
     def _cancel(self, frame: FrameType | None, target: Target, attempt: int, own: OwnLoop | None) -> None:
-        decision = decide(frame, target, self._waits)
-        if decision is Decision.LATER or (own is not None and own.is_over):
+        insists = attempt >= INSIST_FROM_ATTEMPT
+        decision = _spare_own_loop(decide(frame, target, self._waits), frame, own, insists=insists)
+        if decision is Decision.LATER:
             self.missed = True
             return
-        insists = attempt >= INSIST_FROM_ATTEMPT
-        if own is not None and (own.is_idle or own.in_asyncio) and (own.swallows or not insists):
-            decision = Decision.CANCEL_OWN_LOOP
         if attempt > target.attempts:
             target.begin_attempt(attempt, own)
         if insists:

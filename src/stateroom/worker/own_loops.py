@@ -1,9 +1,10 @@
 """An event loop that a cell runs itself, and how what it is run for is cancelled.
 
-An exception that a signal handler raises inside of a loop can cost asyncio a callback; inside of what
-a task has called of asyncio, it can leave a task that runs and is in no list; uvloop swallows it. So
-the loop is asked, as asyncio's Runner does for SIGINT: it cancels its main task. Another task of the
-loop, or a callback, may have the thread and keep it: that has to end as well.
+An exception that a signal handler raises inside of a loop can cost asyncio a callback, and uvloop
+swallows it. In what a task has called of asyncio it can leave a task that runs and is in no list; in
+the end of ``asyncio.run``, the loop open and in place for the cells that follow. So the loop is asked,
+as asyncio's Runner does for SIGINT: it cancels its main task. Another task of the loop, or a callback,
+may have the thread and keep it: that has to end as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from weakref import WeakSet
 
 from .insist import suspended_frames
 
-__all__ = ["ASYNCIO_FOLDER", "OwnLoop", "own_loop_around"]
+__all__ = ["ASYNCIO_FOLDER", "OwnLoop", "is_in_asyncio", "own_loop_around"]
 
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
@@ -38,8 +39,6 @@ class OwnLoop(NamedTuple):
     """The task that has the thread."""
     is_idle: bool
     """Whether the thread is in the code of the loop, and not in what it has called."""
-    in_asyncio: bool = False
-    """Whether it is in code of asyncio that a task has called, to make another task, say."""
 
     @property
     def swallows(self) -> bool:
@@ -79,7 +78,7 @@ def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
     if loop is not None and not isinstance(loop, asyncio.BaseEventLoop):
         current = asyncio.current_task(loop)
         return OwnLoop(loop, None, current, is_idle=current is None)
-    is_idle, in_asyncio = True, _is_in_asyncio(frame)
+    is_idle = True
     while frame is not None and frame.f_code is not RUN_UNTIL_COMPLETE:
         is_idle = is_idle and frame.f_code.co_filename.startswith(LOOP_CODE)
         frame = frame.f_back
@@ -88,10 +87,11 @@ def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
     if not isinstance(future, asyncio.Future):
         return None
     loop = future.get_loop()
-    return OwnLoop(loop, future, asyncio.current_task(loop), is_idle, in_asyncio)
+    return OwnLoop(loop, future, asyncio.current_task(loop), is_idle)
 
 
-def _is_in_asyncio(frame: FrameType | None) -> bool:
+def is_in_asyncio(frame: FrameType | None) -> bool:
+    """Whether asyncio has the thread: to make a task, say, or to end a loop."""
     while frame is not None and frame.f_code.co_filename == TASK_REGISTER:
         frame = frame.f_back
     return frame is not None and frame.f_code.co_filename.startswith(ASYNCIO_FOLDER)

@@ -46,8 +46,9 @@ from soaking import Soak
 def main() -> int:
     """Soak; 0 if nothing was found."""
     options = parse_options()
-    # A cancel may strike between a call of sleep and its await, and Python says so when it tidies up.
-    os.environ["PYTHONWARNINGS"] = "ignore:coroutine 'sleep' was never awaited:RuntimeWarning"
+    # A cancel may strike between a call and its await, and Python says so when it tidies up.
+    gone = "ignore:coroutine '{}' was never awaited:RuntimeWarning"
+    os.environ["PYTHONWARNINGS"] = ",".join(map(gone.format, ("sleep", "give")))
     os.environ[MARKER] = f"{os.getpid()}-{options.seed}"
     with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
         for name in ("temporary", "stores"):

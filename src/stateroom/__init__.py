@@ -64,7 +64,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",
-    "ErrorInfo": "protocol.messages",
+    "ErrorInfo": "protocol.error_info",
     "ErrorMessage": "protocol.messages",
     "ExecutionError": "errors",
     "ExecutionMode": "engine.compiler",

@@ -53,7 +53,7 @@ class ExecutionMode(enum.StrEnum):
 
 
 class CompiledCell:
-    """The code of one cell under one filename. Not to be changed once made."""
+    """The code of one cell under one filename, and the ``future_flags`` for the next. Not to be changed."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class CompiledCell:
         self.source = source
         """The normalised text, as :mod:`linecache` has it."""
         self.filename = filename
+        """The name of this run of it in tracebacks."""
         self.body = body
         """``exec`` code of everything but the final expression, or None."""
         self.last = last

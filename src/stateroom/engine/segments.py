@@ -25,10 +25,12 @@ __all__ = ["Segment", "split"]
 
 
 class Segment(NamedTuple):
-    """A stretch of a cell; ``sites`` is what the blocking detector needs to judge it."""
+    """A stretch of a cell."""
 
     code: CodeType
+    """``exec`` code of some statements, or ``eval`` code of the final expression."""
     sites: CallSites | None = None
+    """What the blocking detector needs to judge it; None if it is not to be judged."""
 
     @property
     def is_coroutine(self) -> bool:

@@ -73,6 +73,7 @@ class SqliteConnection:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.path = Path(path).absolute()
+        """The file."""
         self._group = group
         self._poll_s = poll_s
         self._clock = clock

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
-from ..config import SessionConfig
 from ..errors import ConfigError
 from ..logs import get_logger
 from ..session.session import Session
+from ..session.settings import load_config
 from .cell_store import CellStore
 from .postgres.cell_store import PostgresCellStore
 from .postgres.connection import PostgresResonate
@@ -62,7 +62,7 @@ class DurableWorker:
         self.store: CellStore = store if store is not None else PostgresCellStore(dsn)
         """Where the state after each cell goes."""
         self._settings = {"auto_restart": False, **settings}
-        SessionConfig.load(**self._settings)
+        load_config(None, self._settings)  # so that it is told here if a setting cannot be
         self._input_timeout_s = input_timeout_s
         self._slots = Slots(max_sessions)
         self._connection = PostgresResonate(dsn, group, ttl_s=ttl_s, slots=self._slots, env=env)

@@ -6,7 +6,6 @@ import ast
 import collections.abc
 import enum
 import functools
-import importlib
 import inspect
 import re
 import textwrap
@@ -17,6 +16,7 @@ from types import FunctionType
 from typing import Any
 
 import pytest
+from api_page import DOCS, PAGE, PLACES, SHOWN, shown
 
 import stateroom
 import stateroom.testing
@@ -24,13 +24,6 @@ from stateroom import config, errors
 from stateroom.engine.blocking import CallSites
 from stateroom.session import launcher
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
-PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
-PLACES = re.findall(
-    r"^::: (stateroom\.[\w.]*\.\w+)$", PAGE.replace("::: stateroom.errors\n", ""), re.MULTILINE
-)
-SHOWN = {place.rpartition(".")[2] for place in PLACES}
 PROTOCOL = re.findall(
     r"^::: ([\w.]+)$", PAGE.partition("\n## Protocol\n")[2].partition("\n## ")[0], re.MULTILINE
 )
@@ -43,18 +36,6 @@ ERRORS = {name for name in vars(errors) if name[0].isupper()}
 OPAQUE = {"CallSites"}
 """Made and read by one part only."""
 UNITS = re.compile(r"_(?:s|bytes|chars|lines|cells)$")
-EXTRAS = {"stateroom.integration.postgres": "resonate_pg", "stateroom.integration.durable_": "resonate_pg"}
-
-
-def shown(place: str) -> Any:
-    """The object that a line of the page shows."""
-    if place.startswith("stateroom.integration."):
-        pytest.importorskip("resonate")
-        for part, package in EXTRAS.items():
-            if place.startswith(part):
-                pytest.importorskip(package)
-    module, _, name = place.rpartition(".")
-    return getattr(importlib.import_module(module), name)
 
 
 @pytest.mark.parametrize("name", [*stateroom.__all__, *launcher.__all__, *stateroom.testing.__all__])

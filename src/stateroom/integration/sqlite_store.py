@@ -52,7 +52,7 @@ __all__ = ["PendingPromise", "SqliteCellStore", "SqliteConnection", "answer_prom
 RETRY_S = 1.0
 """After this a file that could not be used is tried again."""
 
-log = get_logger("stateroom.integration")
+log = get_logger("stateroom.durable")
 
 
 class SqliteConnection:

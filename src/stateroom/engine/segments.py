@@ -32,11 +32,6 @@ class Segment(NamedTuple):
     sites: CallSites | None = None
     """What the blocking detector needs to judge it; None if it is not to be judged."""
 
-    @property
-    def is_coroutine(self) -> bool:
-        """Whether its value has to be awaited."""
-        return bool(self.code.co_flags & CO_COROUTINE)
-
 
 def split(cell: CompiledCell, analyse: Callable[[ast.Module], CallSites]) -> tuple[Segment, ...]:
     """The stretches of a cell that has compiled, in order, the final expression last."""

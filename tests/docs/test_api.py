@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import collections.abc
 import enum
-import functools
 import inspect
 import re
 import textwrap
@@ -33,6 +31,8 @@ SETTINGS = set(
 )
 ERRORS = {name for name in vars(errors) if name[0].isupper()}
 """They are shown by the page as one module."""
+FOR_CHECKERS = {"CallSites": CallSites, "ScriptedWorker": stateroom.testing.ScriptedWorker}
+"""Names that a module imports for type checkers only."""
 OPAQUE = {"CallSites"}
 """Made and read by one part only."""
 UNITS = re.compile(r"_(?:s|bytes|chars|lines|cells)$")
@@ -125,15 +125,8 @@ def hints_of(made: Any) -> Iterator[object]:
 
 
 def public_hints(made: Any) -> Iterator[object]:
-    hints = typing.get_type_hints(made, localns=names_for_hints())
+    hints = typing.get_type_hints(made, localns=FOR_CHECKERS)
     yield from (hint for name, hint in hints.items() if name[0] != "_")
-
-
-@functools.cache
-def names_for_hints() -> dict[str, Any]:
-    """What modules import for type checkers only, and what stands in the strings of an alias."""
-    found = {"CallSites": CallSites, "ScriptedWorker": stateroom.testing.ScriptedWorker}
-    return {**vars(collections.abc), **vars(typing), **found}
 
 
 def classes_in(hint: Any) -> Iterator[type]:

@@ -41,7 +41,7 @@ def _table(settings: type[msgspec.Struct]) -> str:
         cells = (
             f"`{field.name}`",
             _default(field.default),
-            _unit(field.name, str(field.type)),
+            unit_of(field.name, str(field.type)),
             _variable(settings, field.name),
             _meaning(settings.__name__, field.name),
         )
@@ -65,7 +65,8 @@ def _large(value: int) -> str:
     return "2 GiB - 1" if value == (1 << 31) - 1 else f"{value:,}"
 
 
-def _unit(name: str, kind: str) -> str:
+def unit_of(name: str, kind: str) -> str:
+    """What a setting is counted in; "-" for one that is not a number."""
     for suffix, unit in UNITS.items():
         if name.endswith(suffix):
             return unit

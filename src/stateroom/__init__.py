@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .errors import SessionClosed as SessionClosed
     from .errors import StateroomError as StateroomError
     from .errors import WorkerStartError as WorkerStartError
+    from .protocol.error_info import ErrorInfo as ErrorInfo
     from .protocol.messages import ClearMessage as ClearMessage
     from .protocol.messages import DisplayMessage as DisplayMessage
-    from .protocol.messages import ErrorInfo as ErrorInfo
     from .protocol.messages import ErrorMessage as ErrorMessage
     from .protocol.messages import InputMessage as InputMessage
     from .protocol.messages import OutputMessage as OutputMessage
@@ -64,7 +64,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DisplayMessage": "protocol.messages",
     "EngineConfig": "config",
-    "ErrorInfo": "protocol.messages",
+    "ErrorInfo": "protocol.error_info",
     "ErrorMessage": "protocol.messages",
     "ExecutionError": "errors",
     "ExecutionMode": "engine.compiler",

@@ -20,13 +20,15 @@
     ├── ExecutionError           a cell failed and ``check=True`` was said
     ├── NotPlainData             a value that does not cross the process boundary
     ├── CheckpointError          a checkpoint cannot be written or read
+    │   └── StaleSave            of a ``CellStore``: somebody else has finished that cell meanwhile
     ├── DurableError             a durable execution cannot be begun, continued or settled
     │   ├── DurableRejected      it was rejected: out of time, shut down, or by somebody
     │   ├── StepFailed           a step of a cell can be neither looked up nor recorded
     │   └── StoreError           a durable store cannot be opened or used
     └── NoRunningLoop            something that needs the running event loop was called without one
 
-Every error pickles: what it was built from is in ``args``.
+Every error pickles: what it was built from is in ``args``. All are here but ``StaleSave``, which is in
+:mod:`stateroom.integration.cell_store`.
 """
 
 from __future__ import annotations

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import importlib.util
 import inspect
 import re
 from pathlib import Path
 from types import ModuleType
 
+import msgspec
 import pytest
+from api_page import PLACES, shown
 
 from stateroom import config
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
 CONSTRUCTORS = [
+    "stateroom.Session",
+    "stateroom.SessionPool",
     "stateroom.AsyncExecutor",
     "stateroom.NamespaceManager",
+    "stateroom.engine.cache.LRUCache",
+    "stateroom.session.checkpoint_store.CheckpointStore",
     "stateroom.integration.resonate_init.initialize_resonate_local",
     "stateroom.integration.resonate_init.initialize_resonate_postgres",
     "stateroom.integration.durable_worker.DurableWorker",
     "stateroom.integration.durable_client.DurableClient",
+    "stateroom.integration.durable_cells.DurableCells",
+    "stateroom.integration.resonate_bridge.ResonateProtocolBridge",
     "stateroom.integration.sqlite_store.SqliteConnection",
     "stateroom.integration.sqlite.cell_store.SqliteCellStore",
     "stateroom.integration.directory_store.DirectoryCellStore",
     "stateroom.integration.postgres.cell_store.PostgresCellStore",
 ]
 """All that is built with parameters rather than settings."""
+MADE_FOR_THE_USER = {"Checkpoint", "CompiledCell", "DurableRuntime", "ScriptedLauncher", "Verdict"}
+"""They have a choice in their constructors, which is not the user's, or is told in the reference."""
 UNSHOWN = {"settings", "clock"}
 """Those of :class:`SessionConfig`, which have a table; and what only tests replace."""
 
@@ -53,6 +65,28 @@ def test_every_setting_has_its_row(settings: type) -> None:
     assert all(cell.strip() for _, cells in rows for cell in cells.split(" | "))
 
 
+@pytest.mark.parametrize("settings", [config.SessionConfig, config.EngineConfig, config.PoolConfig])
+def test_every_number_has_a_unit(settings: type[msgspec.Struct], tables: ModuleType) -> None:
+    numbers = [each for each in msgspec.structs.fields(settings) if re.search(r"int|float", str(each.type))]
+    assert numbers
+    assert not [each.name for each in numbers if tables.unit_of(each.name, str(each.type)) == "-"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_built_with_a_choice_has_a_table(place: str) -> None:
+    made = shown(place)
+    if has_a_choice(made) and made.__name__ not in MADE_FOR_THE_USER:
+        assert made.__name__ in {each.rpartition(".")[2] for each in CONSTRUCTORS}
+
+
+def has_a_choice(made: object) -> bool:
+    """Whether it is a class, but none of plain data, whose constructor can do without something."""
+    data = (msgspec.Struct, tuple, enum.Enum, BaseException)
+    if not isinstance(made, type) or issubclass(made, data) or dataclasses.is_dataclass(made):
+        return False
+    return any(each.default is not each.empty for each in inspect.signature(made).parameters.values())
+
+
 @pytest.mark.parametrize("place", CONSTRUCTORS)
 def test_parameters_of_a_constructor_and_their_defaults(place: str) -> None:
     module, name = place.rsplit(".", 1)
@@ -72,7 +106,9 @@ def rows_of(name: str) -> list[tuple[str, str]]:
 
 
 def shown_default(parameter: inspect.Parameter) -> str:
-    return "required" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
+    if parameter.default is parameter.empty:
+        return "required"
+    return f"`{getattr(parameter.default, '__name__', repr(parameter.default))}`"
 
 
 def test_a_variable_of_the_page_overrides(monkeypatch: pytest.MonkeyPatch) -> None:

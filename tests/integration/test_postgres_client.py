@@ -139,6 +139,12 @@ async def test_a_database_without_the_schema_is_refused(postgres_dsn):
             pass
 
 
+def test_a_worker_takes_the_settings_of_sessions_and_their_engines_and_no_others():
+    DurableWorker("host=127.0.0.1", env={}, close_grace_s=1, max_output_bytes=1_000)
+    with pytest.raises(ConfigError, match="is 'max_output_bytes' meant"):
+        DurableWorker("host=127.0.0.1", env={}, max_output_byte=1_000)
+
+
 @pytest.mark.parametrize(
     ("options", "message"), [({"ttl_s": 0}, "ttl_s=0"), ({"max_sessions": 0}, "max_sessions=0")]
 )

@@ -39,8 +39,11 @@ class Plan(NamedTuple):
     """How one run of a cell will go."""
 
     cell: CompiledCell
+    """What was compiled."""
     mode: ExecutionMode
+    """How it runs."""
     verdict: Verdict | None
+    """The call that makes it blocking, if one does."""
     segments: tuple[Segment, ...]
     """Of a cell that awaits: what to run, in order."""
     codes: frozenset[CodeType]
@@ -66,13 +69,21 @@ class AsyncExecutor:
         telemetry: Telemetry | None = None,
     ) -> None:
         self.config = config if config is not None else EngineConfig.load()
+        """The settings in force."""
         self.namespace_manager = namespace_manager
+        """The namespace, with its history."""
         self.namespace = namespace_manager.namespace
+        """The dict that cells run in."""
         self.transport = transport
+        """Who is told of each outcome; may be replaced between cells."""
         self.execution_id = execution_id or f"executor-{next(_unnamed)}"
+        """The name in notes on errors."""
         self.tla_timeout = tla_timeout if tla_timeout is not None else self.config.tla_timeout_s
+        """Seconds that a cell which awaits may take; None for no limit."""
         self.telemetry = telemetry if telemetry is not None else Telemetry()
+        """Counters of this executor."""
         self.detector = BlockingDetector(self.config, self.telemetry)
+        """Finds blocking calls."""
         self.compiler = Compiler(
             cache=CodeCache(self.config.code_cache_size),
             sources=SourceCache(self.config.source_cache_size),
@@ -80,7 +91,9 @@ class AsyncExecutor:
             fallback=self._fallback(),
         )
         self.coroutines = CoroutineManager(self.telemetry)
+        """Knows the coroutine of the cell that runs."""
         self.coordinator = EventLoopCoordinator()
+        """Knows the running loop."""
         self._threaded = ThreadedExecutor()
         self._cells = itertools.count(1)
 

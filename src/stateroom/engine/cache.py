@@ -17,10 +17,15 @@ class CacheStatistics(NamedTuple):
     """What a cache did since it was made."""
 
     hits: int
+    """Lookups that found an entry."""
     misses: int
+    """Lookups that found none."""
     evictions: int
+    """Entries dropped to make room."""
     size: int
+    """Entries there are."""
     max_size: int
+    """Entries there may be."""
 
 
 class LRUCache(Generic[Value]):

@@ -2,7 +2,8 @@
 
 The text is parsed once, with ``PyCF_ALLOW_TOP_LEVEL_AWAIT``, and that one tree is compiled in two
 parts: all but a final expression in ``exec`` mode, the final expression in ``eval`` mode so that
-its value is kept. Whether a part has to be awaited is read off its ``CO_COROUTINE`` flag.
+its value is kept. Whether a part has to be awaited is read off its ``CO_COROUTINE`` flag. The flag is that
+of ``python -m asyncio``, the cut that of IPython.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class ExecutionMode(enum.StrEnum):
 
 
 class CompiledCell:
-    """The code of one cell under one filename. Not to be changed once made."""
+    """The code of one cell under one filename, and the ``future_flags`` for the next. Not to be changed."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class CompiledCell:
         self.source = source
         """The normalised text, as :mod:`linecache` has it."""
         self.filename = filename
+        """The name of this run of it in tracebacks."""
         self.body = body
         """``exec`` code of everything but the final expression, or None."""
         self.last = last
@@ -79,7 +81,7 @@ class CompiledCell:
         self.sites = sites
         """What the ``analyse`` function of the compiler made of the tree."""
         self.is_wrapped = is_wrapped
-        """``body`` is the function of the fallback wrapper: see :func:`stateroom.engine.fallback.start`."""
+        """``body`` is the function of the fallback wrapper: see :func:`stateroom.engine.fallback.run`."""
         self.codes = _codes(body, last)
         """The cell's own top-level code objects, for whoever looks for its frames."""
         self.is_coroutine = any(code.co_flags & CO_COROUTINE for code in self.codes)

@@ -1,9 +1,9 @@
 """The wrapper for cells that the compiler refuses though they are legal.
 
-``PyCF_ALLOW_TOP_LEVEL_AWAIT`` was compared with the same text inside an ``async def`` on CPython
-3.11, 3.12 and 3.13: some hundred hand-written cells with an await in every place that the grammar
-has for an expression, and generated programs (``tests/engine/test_fallback.py`` repeats both). No
-legal cell was refused by the flag. The wrapper is there for a version in which that is not so.
+No legal cell is known that ``PyCF_ALLOW_TOP_LEVEL_AWAIT`` refuses: ``tests/engine/test_fallback.py`` compares
+the flag with the same text inside an ``async def``, for some hundred hand-written cells with an await in
+every place that the grammar has for an expression, and for generated programs. The wrapper is there
+for a version of CPython in which that is not so.
 
 It is tried only if all of this holds:
 

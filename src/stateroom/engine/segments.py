@@ -27,15 +27,12 @@ __all__ = ["Segment", "split"]
 
 
 class Segment(NamedTuple):
-    """A stretch of a cell; ``sites`` is what the blocking detector needs to judge it."""
+    """A stretch of a cell."""
 
     code: CodeType
+    """``exec`` code of some statements, or ``eval`` code of the final expression."""
     sites: CallSites | None = None
-
-    @property
-    def is_coroutine(self) -> bool:
-        """Whether its value has to be awaited."""
-        return bool(self.code.co_flags & CO_COROUTINE)
+    """What the blocking detector needs to judge it; None if it is not to be judged."""
 
 
 def split(cell: CompiledCell, analyse: Callable[[ast.Module], CallSites]) -> tuple[Segment, ...]:

@@ -34,7 +34,9 @@ class Telemetry:
     """Calls that read like a blocking one, of a name that is bound to something else."""
 
     cancel_requested: int
+    """Requests to cancel a cell."""
     cancel_effective: int
+    """Those by which a cell has ended."""
     cancel_no_op: int
     """Cancels that found nothing to cancel."""
     cancel_escalated: int
@@ -43,6 +45,7 @@ class Telemetry:
     loop_lags: int
     """How often the loop stood still for longer than ``loop_lag_warning_s``."""
     loop_lag_max_s: float
+    """The longest standstill, in seconds."""
 
     def __init__(self) -> None:
         self.reset()

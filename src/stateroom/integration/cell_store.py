@@ -28,9 +28,11 @@ class FinishedCell(msgspec.Struct, kw_only=True, frozen=True):
     """A cell of a named session that was run to its end, successfully or not."""
 
     session: str
+    """The name of the session."""
     number: int
     """The first finished cell of the session is number 1."""
     execution_id: str
+    """The id of the execution that ran it."""
     result: bytes
     """What was saved for it, as it was given."""
     saved_at: float

@@ -39,14 +39,17 @@ ABANDONED_AFTER_S = 3600.0
 class DirectoryCellStore:
     """The :class:`CellStore` in the directory ``path``, which is made if it is missing.
 
-    On a network file system its locks (``flock``) must work.
+    On a network file system its locks (``flock``) must work. The last ``keep`` checkpoints of each session
+    are kept. Raises ConfigError for a ``keep`` below 1, :class:`StoreError` for a path that cannot be used.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keep: int = 3) -> None:
         if keep < 1:
             raise ConfigError(f"keep={keep}: give the number of checkpoints to keep, 1 or more")
         self.path = Path(path)
+        """The directory."""
         self.keep = keep
+        """How many checkpoints of each session are kept."""
         with self._told():
             self.path.mkdir(parents=True, exist_ok=True)
 

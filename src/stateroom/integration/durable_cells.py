@@ -65,9 +65,13 @@ class DurableCells:
         max_attempts: int = 3,
     ) -> None:
         self.bridge = bridge
+        """Makes promises of executions, questions and steps."""
         self.session: Session = bridge.session
+        """The session that runs the cells."""
         self.session_name = session_name
+        """Under which its state is kept."""
         self.max_attempts = max_attempts if store is not None else 1
+        """How often a cell is begun whose worker dies; once without a store."""
         self._state = SessionState(self.session, store, session_name)
         self._lock = asyncio.Lock()
         self._unstored: _Unstored | None = None

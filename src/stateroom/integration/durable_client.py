@@ -27,6 +27,7 @@ class DurableClient:
 
     def __init__(self, dsn: str, group: str = "default", *, env: Mapping[str, str] | None = None) -> None:
         self.group = group
+        """Whose workers run the cells."""
         # A group of its own, for which no work is ever meant: a client only listens for answers.
         self._connection = PostgresResonate(dsn, f"client-{uuid.uuid4().hex}", env=env)
         self._resonate = self._connection.resonate

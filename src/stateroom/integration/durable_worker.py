@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
-from ..config import SessionConfig
 from ..errors import ConfigError
 from ..logs import get_logger
 from ..session.session import Session
+from ..session.settings import load_config
 from .cell_store import CellStore
 from .postgres.cell_store import PostgresCellStore
 from .postgres.connection import PostgresResonate
@@ -35,8 +35,10 @@ class DurableWorker:
     state after each cell goes, the database itself if left out: all workers of a group must use the
     same. At most ``max_sessions`` are open, each with a process, and as many executions are taken at
     once; sessions that have nothing to do are closed to make room, least recently used first.
-    ``ttl_s`` is after how long a dead worker's executions are taken over. ``settings`` are those of
-    :class:`SessionConfig`.
+    ``ttl_s`` is after how long a dead worker's executions are taken over, ``input_timeout_s`` how long a
+    question waits for its answer. ``settings`` are those of :class:`Session`.
+
+    Raises ConfigError for a setting, a ``dsn`` or a number that cannot be.
     """
 
     def __init__(
@@ -54,10 +56,13 @@ class DurableWorker:
         if max_sessions < 1:
             raise ConfigError(f"max_sessions={max_sessions}: give the number of sessions, 1 or more")
         self.group = group
+        """Whose executions are taken."""
         self.max_sessions = max_sessions
+        """Most sessions open at once."""
         self.store: CellStore = store if store is not None else PostgresCellStore(dsn)
+        """Where the state after each cell goes."""
         self._settings = {"auto_restart": False, **settings}
-        SessionConfig.load(**self._settings)
+        load_config(None, self._settings)  # so that it is told here if a setting cannot be
         self._input_timeout_s = input_timeout_s
         self._slots = Slots(max_sessions)
         self._connection = PostgresResonate(dsn, group, ttl_s=ttl_s, slots=self._slots, env=env)

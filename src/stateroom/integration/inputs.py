@@ -21,9 +21,13 @@ class OpenInput(msgspec.Struct, frozen=True, kw_only=True):
     """A question that a durable execution waits with."""
 
     id: str
+    """For :func:`answer_input`."""
     execution_id: str
+    """Who asks."""
     prompt: str
+    """What is asked."""
     password: bool
+    """Whether the answer should not be shown."""
     asked_at: float
     """Seconds since the epoch."""
 

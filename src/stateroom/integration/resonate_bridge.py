@@ -54,9 +54,13 @@ class ResonateProtocolBridge:
         if session.on_step is not None or ATTACHED_AS in session.attachments:
             raise DurableError("the session has a bridge already; close that one first")
         self.session = session
+        """The session whose messages it sees."""
         self.desk = PromiseDesk(resonate)
+        """Creates, awaits and settles promises."""
         self.inputs = InputCapability(self.desk, timeout_s=input_timeout_s)
+        """Questions of cells."""
         self.steps = StepCapability(self.desk)
+        """Steps of cells."""
         self._collecting: dict[str, Execution | None] = {}
         """Executions that run, with what they have put out; None if their owner settles them."""
         self._given_up: OrderedDict[str, None] = OrderedDict()

@@ -77,7 +77,11 @@ async def initialize_resonate_postgres(
     each execution owns the session ``session_name`` in the database while it runs. ``store`` is the
     database itself if left out. Closing leaves what is pending for the next process of ``group``.
 
-    Raises :class:`StoreError` if the database cannot be used.
+    ``ttl_s`` is after how long the executions of a process that died are taken over, ``input_timeout_s`` how
+    long a question waits for its answer.
+
+    Raises :class:`StoreError` if the database cannot be used, ConfigError for a ``dsn`` that cannot be one,
+    :class:`DurableError` for a session that has a bridge.
     """
     from .postgres.cell_store import PostgresCellStore
     from .postgres.connection import PostgresResonate

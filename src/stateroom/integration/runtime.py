@@ -42,8 +42,11 @@ class DurableRuntime:
         connection: Any = None,
     ) -> None:
         self.resonate = resonate
+        """The Resonate, for functions and promises of one's own."""
         self.bridge = bridge
+        """Between the session and Resonate."""
         self.cells = cells
+        """Runs cells durably."""
         self._keep_pending = keep_pending
         self._connection = connection
         self._closed = asyncio.Event()

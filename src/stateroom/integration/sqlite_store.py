@@ -52,7 +52,7 @@ __all__ = ["PendingPromise", "SqliteCellStore", "SqliteConnection", "answer_prom
 RETRY_S = 1.0
 """After this a file that could not be used is tried again."""
 
-log = get_logger("stateroom.integration")
+log = get_logger("stateroom.durable")
 
 
 class SqliteConnection:
@@ -73,6 +73,7 @@ class SqliteConnection:
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.path = Path(path).absolute()
+        """The file."""
         self._group = group
         self._poll_s = poll_s
         self._clock = clock

@@ -14,6 +14,7 @@ import msgspec
 
 from ..config import EngineConfig
 from ..errors import NotPlainData
+from .error_info import ErrorInfo, FrameInfo
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -65,37 +66,6 @@ class _Message(msgspec.Struct, omit_defaults=True, kw_only=True, array_like=Fals
 
     def attach(self, payload: memoryview) -> None:
         """Take the raw part of the frame that this message came in; it stays valid."""
-
-
-class FrameInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One level of a traceback; columns count characters from 0, lines from 1 (PEP 657)."""
-
-    filename: str
-    name: str
-    line: int | None = None
-    end_line: int | None = None
-    column: int | None = None
-    end_column: int | None = None
-    source: str = ""
-
-
-class ErrorInfo(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """An exception as data. ``text`` is what CPython would print for it."""
-
-    type: str
-    module: str = "builtins"
-    message: str = ""
-    text: str = ""
-    notes: list[str] = []
-    frames: list[FrameInfo] = []
-    cause: ErrorInfo | None = None
-    context: ErrorInfo | None = None
-    suppress_context: bool = False
-    group: list[ErrorInfo] | None = None
-    exit_status: int | None = None
-    """Of a worker that died: its exit status, if it exited. Of a SystemExit: its status, if it has one."""
-    signal: int | None = None
-    """Of a worker that died: the signal that killed it."""
 
 
 # To the worker
@@ -190,8 +160,11 @@ class OutputMessage(_Message, tag="output"):
     """Text that a cell wrote. ``execution_id`` is the cell that wrote it, if that is known."""
 
     stream: Stream = "stdout"
+    """"stdout" or "stderr"."""
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     data: str = ""
+    """The text."""
 
     def attach(self, payload: memoryview) -> None:
         self.data = str(payload, "utf-8", "replace")
@@ -205,11 +178,15 @@ class DisplayMessage(_Message, tag="display"):
     """
 
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     mime: dict[str, Any] = {}
+    """The representations, by MIME type."""
     metadata: dict[str, Any] = {}
     """What the object says about its representations, by MIME type."""
     display_id: str | None = None
+    """What later messages can replace it by."""
     update: bool = False
+    """Whether it replaces what was shown."""
     notes: list[str] = []
     """Representations that are missing, and why."""
 
@@ -218,27 +195,39 @@ class ClearMessage(_Message, tag="clear"):
     """What the cell has shown so far is to go; with ``wait``, only when it shows something new."""
 
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     wait: bool = False
+    """Whether to wait for something new."""
 
 
 class ProgressMessage(_Message, tag="progress"):
     """How far something has come. The last message of each ``progress_id`` is ``done``."""
 
     progress_id: str
+    """Of what progresses: a cell may have several."""
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     completed: float = 0
+    """How much is done, in the unit of ``total``."""
     total: float | None = None
+    """How much there is to do; None if that is not known."""
     description: str = ""
+    """What it is about."""
     done: bool = False
+    """Whether this is the last message of it."""
 
 
 class InputMessage(_Message, tag="input"):
     """A cell asks for a line of text."""
 
     input_id: str
+    """For :meth:`Session.input_response`."""
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     prompt: str = ""
+    """What is asked."""
     password: bool = False
+    """Whether the answer should not be shown."""
 
 
 class StepMessage(_Message, tag="step"):
@@ -262,14 +251,21 @@ class ResultMessage(_Message, tag="result", dict=True):
     """
 
     execution_id: str
+    """Of the cell."""
     mode: str
+    """How it ran: a value of :class:`ExecutionMode`."""
     duration_s: float
+    """Compiling and running, in the worker, in seconds."""
     value: bytes | None = None
+    """The encoded value; None if there is none, or none that is plain data."""
     repr: str | None = None
+    """The text of a value that is not plain data."""
     mime: dict[str, Any] = {}
     """Representations of a value that is not plain data; see :class:`DisplayMessage`."""
     metadata: dict[str, Any] = {}
+    """What the value says about them."""
     notes: list[str] = []
+    """What is missing, and why."""
 
     def plain_value(self) -> Any:
         """The last expression's value. Raises :class:`NotPlainData` if it is not plain data: see ``repr``."""
@@ -302,12 +298,19 @@ class ErrorMessage(_Message, tag="error"):
     """A cell ended with an exception, or was cancelled, or was never begun."""
 
     execution_id: str
+    """Of the cell."""
     error: ErrorInfo
+    """What ended it."""
     mode: str = "unknown"
+    """How it ran: a value of :class:`ExecutionMode`."""
     duration_s: float = 0.0
+    """Compiling and running, in the worker, in seconds."""
     cancelled: bool = False
+    """Whether a cancel or a time limit has ended it."""
     busy: bool = False
+    """Whether the worker refused it, since another one ran."""
     notes: list[str] = []
+    """What is missing, and why."""
 
 
 class CheckpointChunkMessage(_Message, tag="checkpoint_chunk", dict=True):
@@ -335,7 +338,9 @@ class RestoredMessage(_Message, tag="restored"):
     """What became of the variables of a checkpoint."""
 
     execution_id: str
+    """Of the restoring."""
     restored: list[str] = []
+    """Names that came back."""
     failed: dict[str, str] = {}
     """Saved, but could not be loaded here, and why."""
     skipped: dict[str, str] = {}
@@ -348,8 +353,11 @@ class WarningMessage(_Message, tag="warning"):
     """Something that a user of the session should know; ``fields`` is structured."""
 
     event: str
+    """What has happened, such as "blocking_call" or "loop_lag"."""
     execution_id: str | None = None
+    """Of the cell; None if that is not known."""
     fields: dict[str, Any] = {}
+    """The particulars, by name."""
 
 
 class FaultMessage(_Message, tag="fault"):

@@ -27,6 +27,7 @@ class BlockingSession:
     """A :class:`Session` whose methods wait; use it as a context manager.
 
     Callbacks are called in the session's own thread and must not call the session's methods.
+    Interceptors, late output and ``on_worker_lost`` are for :class:`Session` only.
     ``KeyboardInterrupt`` during :meth:`run` cancels the cell and is raised when it has ended; a second one
     does not wait.
     """
@@ -108,7 +109,7 @@ class BlockingSession:
     def execute(
         self, code: str, *, on_input: InputCallback | None = None, execution_id: str | None = None
     ) -> Iterator[ToSession]:
-        """As :meth:`Session.execute`, as a plain iterator; to stop early, close it."""
+        """As :meth:`Session.execute`, as a plain iterator that waits its turn; to stop early, close it."""
         messages = self._session.execute(code, on_input=on_input, execution_id=execution_id)
 
         async def following() -> ToSession | None:

@@ -42,11 +42,15 @@ class CancelCounters(msgspec.Struct, kw_only=True):
     """How often what happened, over the life of a session."""
 
     requested: int = 0
+    """Requests to end a cell that had begun: by a cancel, a time limit or a close; each step is one."""
     effective: int = 0
+    """Those by which a cell has ended."""
     no_op: int = 0
+    """Those that came too late, or were not obeyed within their grace."""
     escalated: int = 0
     """Requests that had to insist."""
     hard_stops: int = 0
+    """Workers that were killed to end a cell."""
 
 
 class Canceller:

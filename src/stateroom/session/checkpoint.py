@@ -19,12 +19,15 @@ class Checkpoint:
 
     def __init__(self, stored: StoredCheckpoint, keep_alive: object = None) -> None:
         self.path: Path = stored.path
+        """The file."""
         self.names: list[str] = list(stored.header.order)
         """What was saved."""
         self.skipped: dict[str, str] = dict(stored.header.skipped)
         """What was left out, and why."""
         self.python_version: str = stored.header.python
+        """The Python that wrote it, in full."""
         self.total_bytes = len(stored.blob)
+        """The size of the file."""
         self.created_at = stored.header.created_at
         """Seconds since the epoch."""
         self._keep_alive = keep_alive
@@ -49,7 +52,9 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """What a new worker got back of the state that the old one had."""
 
     reason: str
+    """Why there is a new worker."""
     restored: list[str] = []
+    """Names that came back."""
     lost: dict[str, str] = {}
     """Names that did not come back, and why."""
     cells_since: int = 0

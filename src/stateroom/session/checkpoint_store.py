@@ -46,6 +46,7 @@ class StoredName(msgspec.Struct, kw_only=True, frozen=True):
     """A name in a store and what is kept of it."""
 
     name: str
+    """As it was given to :meth:`CheckpointStore.save`."""
     generations: tuple[int, ...]
     """Oldest first."""
     size_bytes: int
@@ -67,7 +68,9 @@ class CheckpointStore:
         if keep < 1:
             raise ConfigError(f"keep={keep}: give the number of generations to keep, 1 or more")
         self.path = Path(path)
+        """The directory."""
         self.keep = keep
+        """How many generations of each name are kept."""
         (self.path / LOCKS).mkdir(parents=True, exist_ok=True)
 
     def __repr__(self) -> str:
@@ -85,7 +88,7 @@ class CheckpointStore:
         return CheckpointFile(self, name)
 
     def open(self, name: str, generation: int | None = None) -> StoredCheckpoint:
-        """The newest checkpoint of ``name``, or the given generation, mapped and found whole."""
+        """The newest checkpoint of ``name``, or its given ``generation``, mapped and found whole."""
         kept = self.generations(name)
         if not kept or (generation is not None and generation not in kept):
             what = "no checkpoint" if generation is None else f"no generation {generation}"
@@ -229,18 +232,23 @@ class CheckpointFile:
 
 
 class StoredCheckpoint:
-    """A checkpoint in a store, mapped into memory: reading it costs memory only while it is read."""
+    """A checkpoint in a store, mapped into memory: reading it costs memory only while it is read.
+
+    Made of the file ``path`` and its ``generation``; raises :class:`CheckpointError` if it is not whole.
+    """
 
     def __init__(self, path: Path, generation: int) -> None:
         self.path = path
         """What a worker on this machine can open by itself."""
         self.generation = generation
+        """Which one of its name it is, from 1; 0 of a file outside of a store."""
         with path.open("rb") as file:
             try:
                 self.blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError:
                 raise CheckpointError("the file is empty") from None
         self.header = open_parts(self.blob).header
+        """What it says of itself."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self.blob.madvise(mmap.MADV_DONTNEED)  # all of it was read to check it
 

@@ -52,6 +52,7 @@ class ExecutionResult:
     """What became of a cell. ``error`` is data; ``raise_for_error()`` makes it an exception."""
 
     execution_id: str
+    """The id that was given, or that the session has made up."""
     value: Any = None
     """The last expression's value, if it is plain data; see ``has_value``."""
     has_value: bool = False
@@ -63,9 +64,13 @@ class ExecutionResult:
     displays: list[DisplayMessage] = field(default_factory=list)
     """What the cell showed by ``display`` or as figures, in order, as it stood at the end."""
     stdout: str = ""
+    """What the cell wrote to stdout, by ``print``, C code or a child process."""
     stderr: str = ""
+    """The same of stderr."""
     error: ErrorInfo | None = None
+    """The exception that ended the cell, or why it was not run to its end; None if all went well."""
     mode: str = "unknown"
+    """How it ran: a value of :class:`ExecutionMode`."""
     duration_s: float = 0.0
     """Compiling and running, in the worker, in seconds."""
     cancelled: bool = False
@@ -73,6 +78,7 @@ class ExecutionResult:
     notes: list[str] = field(default_factory=list)
     """What is missing from this result, and why."""
     repr_text: str | None = None
+    """The ``repr`` that the worker sent; see :attr:`repr`."""
 
     @property
     def repr(self) -> str | None:

@@ -16,16 +16,21 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """State, counters and figures of a session."""
 
     state: str
+    """One of "new", "starting", "idle", "busy", "broken", "restarting", "closing", "closed"."""
     pid: int | None
+    """The worker's process id; None while there is no worker."""
     python_version: str | None
+    """The worker's, in full; None before there was one."""
     running: str | None
     """The id of the running execution."""
     queued: int
+    """Executions that wait for their turn."""
     executions: int
     """Executions that were begun and have ended, however."""
     messages: int
     """Messages received from the session's workers."""
     restarts: int
+    """Workers that were replaced, for whatever reason."""
     heartbeat_age_s: float | None
     """Seconds since the worker's last sign of life."""
     memory_bytes: int | None

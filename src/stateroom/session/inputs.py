@@ -16,7 +16,7 @@ from .execution import Execution
 
 __all__ = ["InputCallback", "InputDesk"]
 
-InputCallback = Callable[[InputMessage], "str | Awaitable[str]"]
+InputCallback = Callable[[InputMessage], str | Awaitable[str]]
 
 log = get_logger("stateroom.session")
 

@@ -30,12 +30,17 @@ class InterceptorInfo(msgspec.Struct, kw_only=True):
     """What one interceptor has cost; durations in seconds, of tasks from start to end, waiting included."""
 
     name: str
+    """The function's qualified name."""
     calls: int = 0
+    """Messages that it was called with."""
     errors: int = 0
+    """Calls that raised."""
     overruns: int = 0
     """Calls that took longer than the budget."""
     total_s: float = 0.0
+    """All calls together."""
     longest_s: float = 0.0
+    """The longest call."""
     running: int = 0
     """Tasks under way."""
 

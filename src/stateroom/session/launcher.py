@@ -20,6 +20,7 @@ __all__ = ["ExitReport", "Launcher", "WorkerProcess"]
 class ExitReport:
     """How a worker ended: ``exit_status`` or ``signal``, one of the two, None if it is not known.
 
+    Made of its ``pid`` and its ``returncode``, as :mod:`subprocess` has it: a status, or a negative signal.
     ``last_words`` is what it wrote to descriptors 1 and 2 and could not pass on.
     """
 
@@ -27,9 +28,13 @@ class ExitReport:
 
     def __init__(self, pid: int, returncode: int | None) -> None:
         self.pid = pid
+        """The process id that it had."""
         self.last_words: dict[Stream, str] = {}
+        """By stream; empty if there were none."""
         self.exit_status = returncode if returncode is not None and returncode >= 0 else None
+        """What it exited with."""
         self.signal = -returncode if returncode is not None and returncode < 0 else None
+        """The number of the signal that ended it."""
 
     def __repr__(self) -> str:
         return f"<ExitReport {self}>"
@@ -59,7 +64,10 @@ class WorkerProcess(Protocol):
         """Have execution ``number``, which was sent while another one ran, not begin; False if it has."""
 
     def request_cancel(self, number: int, attempt: int) -> None:
-        """Ask for the end of execution ``number``; nothing happens if another one, or none, is running."""
+        """Ask for the end of execution ``number``; nothing happens if another one, or none, is running.
+
+        ``attempt`` 1 asks, 2 and more insist.
+        """
 
     def kill(self) -> None:
         """End it by force; nothing happens if it has ended."""

@@ -58,6 +58,7 @@ class SessionPool:
     ) -> None:
         self.config, others = split_settings(size, settings)
         self.session_config = load_config(config, others)
+        """The settings of its sessions."""
         self._given_launcher = launcher
         self._launcher: TemplateLauncher | None = None
         self._state = "new"

@@ -19,10 +19,15 @@ class WaitTimes(msgspec.Struct, frozen=True, kw_only=True):
     """How long the last thousand callers waited for their session, in seconds."""
 
     count: int = 0
+    """How many these figures are of."""
     mean_s: float = 0.0
+    """The mean."""
     p50_s: float = 0.0
+    """Half of them waited no longer."""
     p95_s: float = 0.0
+    """95 in 100 waited no longer."""
     max_s: float = 0.0
+    """The longest."""
 
     @classmethod
     def of(cls, waits_s: Iterable[float]) -> WaitTimes:
@@ -44,13 +49,17 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A pool as seen from outside, at one moment."""
 
     state: str
+    """One of "new", "starting", "open", "closing", "closed"."""
     idle: int
     """Ready and never used."""
     kept: int
     """Ready for the tenant that used it before."""
     busy: int
+    """Handed out."""
     starting: int
+    """Not ready yet."""
     closing: int
+    """Thrown away, their workers about to end."""
     waiting: int
     """Callers in the queue."""
     created: int
@@ -60,11 +69,15 @@ class PoolInfo(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: int
     """Callers that gave up after ``acquire_timeout_s``."""
     start_failures: int
+    """Sessions that did not become ready, ever."""
     recycled: dict[str, int]
     """Sessions thrown away, by reason (the values of ``Retirement``)."""
     waits: WaitTimes
+    """How long callers waited."""
     template_pid: int | None
+    """The process id of the template; None if there is none."""
     templates_started: int
+    """How many templates it took."""
     spawns_instead: str | None
     """Why sessions are spawned and not forked from a template; None if they are forked."""
 

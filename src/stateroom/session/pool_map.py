@@ -27,7 +27,9 @@ class MapItem(NamedTuple):
     """One result, and the position of its input."""
 
     position: int
+    """The position of the input among the inputs, from 0."""
     result: ExecutionResult
+    """What became of it."""
 
 
 class _Work:

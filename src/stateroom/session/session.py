@@ -49,6 +49,7 @@ class Session:
         self, config: SessionConfig | None = None, *, launcher: Launcher = spawn, **settings: Any
     ) -> None:
         self.config = load_config(config, settings)
+        """The settings that are in force."""
         self.on_worker_lost: Callable[[ExitReport], object] = _ignore
         """Called when the worker has ended without having been told to."""
         self.on_late_output: OutputCallback = _ignore
@@ -169,8 +170,8 @@ class Session:
     ) -> AsyncIterator[ToSession]:
         """Run a cell; yield its messages as they come.
 
-        The last one is a :class:`ResultMessage` or an :class:`ErrorMessage`.
-        A consumer that is slow slows the cell's output down. One that stops early cancels the cell.
+        The last one is a :class:`ResultMessage` or an :class:`ErrorMessage`. A consumer that is slow slows
+        the cell's output down; one that stops early cancels the cell. Raises as :meth:`run` does.
         """
         stream = MessageStream(self._pause, self._resume, max_outbox_bytes=self.config.max_outbox_bytes)
         message = self._execute_message(code, execution_id, None, None)

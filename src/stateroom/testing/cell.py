@@ -36,9 +36,13 @@ class ScriptedCell:
 
     def __init__(self, worker: ScriptedWorker, message: ExecuteMessage) -> None:
         self.worker = worker
+        """The worker that has it."""
         self.message = message
+        """The message that it came in."""
         self.code: str = message.code
+        """Its text."""
         self.execution_id: str = message.execution_id
+        """The id of its execution."""
         self.has_ended = False
         """Whether its result or error was sent."""
         self.cancel_attempts = 0
@@ -103,7 +107,7 @@ class ScriptedCell:
     # Cancels
 
     def ignore_cancels(self, attempts: float = math.inf) -> None:
-        """Go on in spite of requests to cancel: of all, or of the first so many attempts."""
+        """Go on in spite of requests to cancel: of all, or of the first ``attempts``."""
         self._ignored_attempts = attempts
 
     async def cancelled(self, attempt: int = 1) -> None:
@@ -111,7 +115,7 @@ class ScriptedCell:
         await self.worker.until(lambda: self.cancel_attempts >= attempt)
 
     def take_cancel(self, number: int, attempt: int) -> None:
-        """A request has come: it counts once for each attempt, if it means this cell."""
+        """A request has come: it counts once for each ``attempt``, if ``number`` is this execution's."""
         if number != self.message.number or attempt <= self.cancel_attempts:
             return
         self.cancel_attempts = attempt

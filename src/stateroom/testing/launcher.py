@@ -25,6 +25,7 @@ class ScriptedLauncher:
 
     def __init__(self, script: Script | None = None) -> None:
         self.workers: list[ScriptedWorker] = []
+        """All that were launched, the newest last."""
         self._script = script
         self._launched = asyncio.Event()
 
@@ -41,7 +42,7 @@ class ScriptedLauncher:
         return worker
 
     async def worker(self, ordinal: int = 1) -> ScriptedWorker:
-        """Wait until so many workers were launched; the last of these."""
+        """Wait until ``ordinal`` workers were launched; the last of these."""
         while len(self.workers) < ordinal:
             self._launched.clear()
             await self._launched.wait()

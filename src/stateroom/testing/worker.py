@@ -44,6 +44,7 @@ class ScriptedWorker:
     """A worker process that a test plays.
 
     Until it is told otherwise, it ends when the session shuts it down or kills it, and does nothing else.
+    :class:`ScriptedLauncher` makes it, with a ``pid`` that no process has, as its worker number ``ordinal``.
     """
 
     def __init__(self, config: SessionConfig, pid: int, ordinal: int) -> None:
@@ -88,7 +89,7 @@ class ScriptedWorker:
     def say_ready(
         self, *, python_version: str | None = None, protocol_version: int = PROTOCOL_VERSION
     ) -> None:
-        """Tell the session that it may send cells."""
+        """Tell the session that it may send cells; another ``protocol_version`` is refused by it."""
         version = python_version if python_version is not None else platform.python_version()
         self.send(ReadyMessage(protocol_version=protocol_version, python_version=version, pid=self.pid))
 
@@ -120,12 +121,12 @@ class ScriptedWorker:
         return self.cell
 
     def exit(self, status: int = 0, *, stderr: str = "") -> None:
-        """End, with this exit status and these last words. What was sent before still arrives."""
+        """End, with this exit ``status`` and these last words. What was sent before still arrives."""
         self._last_words["stderr"] = stderr.encode()
         self._end(status)
 
     def die(self, number: int = signal.SIGKILL) -> None:
-        """End by a signal."""
+        """End by the signal ``number``."""
         self._end(-number)
 
     # What a test waits for

@@ -25,15 +25,20 @@ class Progress(Generic[T]):
     """A measure of how far something is. Iterate over it, or use it in ``with`` and :meth:`advance` it.
 
     The first report goes out when it starts and the last when it ends, ``done``; in between at most
-    one in 50 ms. Outside of a session's worker it writes to a terminal, if stderr is one.
+    one in 50 ms. Outside of a session's worker it writes to a terminal, if stderr is one. The unit of
+    ``total`` is the caller's own.
     """
 
     def __init__(self, iterable: Iterable[T], total: float | None, description: str) -> None:
         publisher = installed()
         self.completed: float = 0
+        """How much is done, in the unit of ``total``."""
         self.total = total
+        """How much there is to do; None if that is not known."""
         self.description = description
+        """What it is about."""
         self.done = False
+        """Whether it has ended."""
         self._iterable = iterable
         self._id = publisher.new_id() if publisher is not None else ""
         self._due = 0.0
@@ -56,11 +61,11 @@ class Progress(Generic[T]):
         self.close()
 
     def advance(self, amount: float = 1, description: str | None = None) -> None:
-        """So much more is done."""
+        """``amount`` more is done."""
         self.report(self.completed + amount, description=description)
 
     def report(self, completed: float, *, total: float | None = None, description: str | None = None) -> None:
-        """So much is done, of so much, and this is what it is about; None leaves as it was."""
+        """``completed`` is done, of ``total``; what is None stays as it was."""
         self.completed = completed
         self.total = self.total if total is None else total
         self.description = self.description if description is None else description

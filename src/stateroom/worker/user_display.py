@@ -14,6 +14,7 @@ class DisplayHandle:
 
     def __init__(self, display_id: str) -> None:
         self.display_id = display_id
+        """What ``update_display`` knows it by."""
 
     def __repr__(self) -> str:
         return f"<DisplayHandle display_id={self.display_id}>"

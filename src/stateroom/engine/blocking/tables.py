@@ -24,7 +24,6 @@ _DB_CONNECTION = (
     "execute executemany executescript commit rollback backup iterdump connect wait notifies"
     " query ping begin __exit__"
 )
-_FTP_LIKE = "connect login quit"
 
 BLOCKING_CALLS: dict[str, dict[str, str]] = {
     "builtins": {"": "input open breakpoint"},

@@ -38,7 +38,10 @@ class PostgresCellStore:
     """The :class:`CellStore` in the schema ``stateroom`` of the database ``dsn``.
 
     :meth:`prepare` makes the tables; the first use of an object does so too. A cell is saved in one
-    transaction. Whoever can write to these tables can have code run by those who restore from them.
+    transaction. The last ``keep`` checkpoints of each session are kept. Whoever can write to these tables
+    can have code run by those who restore from them.
+
+    Raises ConfigError for a ``dsn`` or a ``keep`` that cannot be.
     """
 
     def __init__(self, dsn: str, *, keep: int = 3) -> None:
@@ -46,6 +49,7 @@ class PostgresCellStore:
             raise ConfigError(f"keep={keep}: give the number of checkpoints to keep, 1 or more")
         check_dsn(dsn)
         self.keep = keep
+        """How many checkpoints of each session are kept."""
         self._dsn = dsn
         self._is_prepared = False
         self._spare: list[Any] = []

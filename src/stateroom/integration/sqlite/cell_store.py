@@ -26,14 +26,19 @@ class SqliteCellStore:
     """The :class:`CellStore` in the durable store ``path``, which must exist.
 
     A checkpoint goes in piece by piece, each in a transaction of its own, so that the store stays
-    usable for others meanwhile; one more transaction makes it that of its cell.
+    usable for others meanwhile; one more transaction makes it that of its cell. The last ``keep``
+    checkpoints of each session are kept. With ``power_safe``, each commit waits for the disk.
+
+    Raises ConfigError for a ``keep`` below 1.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keep: int = 3, power_safe: bool = False) -> None:
         if keep < 1:
             raise ConfigError(f"keep={keep}: give the number of checkpoints to keep, 1 or more")
         self.path = Path(path)
+        """The file."""
         self.keep = keep
+        """How many checkpoints of each session are kept."""
         self._power_safe = power_safe
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 from ..protocol.framing import Buffer, FrameWriter
@@ -19,6 +20,10 @@ class Outbox:
 
     ``send`` never blocks. A producer of much data calls ``wait_for_room`` between its frames,
     which is where a slow client slows the worker down; everything else is sent regardless.
+
+    A finalizer that prints can come inside of a send, at any line of it. It may only append its frame, and
+    leaves all else to the send that it has come into: to wait for anything there, the lock of
+    :class:`Output` for one, would be to wait for ever. Who needs that lock asks :meth:`postpone` first.
     """
 
     def __init__(self, sock: socket.socket, writer: FrameWriter, *, max_bytes: int) -> None:
@@ -32,11 +37,13 @@ class Outbox:
         self._queue: deque[memoryview] = deque()
         self._sent: deque[tuple[memoryview, int]] = deque()
         """What the socket has taken of the first of the queue, until that is seen to."""
-        # A finalizer or a signal handler that prints can interrupt a send of its own thread at any point:
-        # it may only append its frame, and leaves all else to the call that it has interrupted.
+        self._postponed: dict[int, deque[Callable[[], None]]] = {}
+        """By thread: what came up inside of a send of that thread, and is done when the send is over."""
         self._lock = threading.RLock()
         self._pumping = False
         self._closed = False
+        self._is_last = False
+        """Whether only one thread is left, which keeps the lock."""
 
     def __repr__(self) -> str:
         return f"<Outbox pending_bytes={self.pending_bytes} closed={self._closed}>"
@@ -53,16 +60,30 @@ class Outbox:
             left = bool(self._queue)
         if left:
             self.wake()
+        if self._postponed:
+            self._do_postponed()
 
     def pump(self) -> None:
         """Send what the socket takes."""
         with self._lock:
             self._pump()
+        if self._postponed:
+            self._do_postponed()
+
+    def postpone(self, action: Callable[[], None]) -> bool:
+        """Whether the calling thread is inside of a send; then the action is done when that is over."""
+        if not self._is_inside():
+            return False
+        self._postponed.setdefault(get_ident(), deque()).append(action)
+        return True
 
     def wait_for_room(self, max_bytes: int | None = None) -> None:
-        """Return when at most ``max_bytes`` (by default its own) are pending; a cancel may end the wait."""
+        """Return when at most ``max_bytes`` (by default its own) are pending; a cancel may end the wait.
+
+        Inside of a send, return at once.
+        """
         limit = self.max_bytes if max_bytes is None else max_bytes
-        while self.pending_bytes > limit and not self._closed:
+        while self.pending_bytes > limit and not self._closed and not self._is_inside():
             writable = select.poll()
             writable.register(self._sock, select.POLLOUT)
             writable.poll()
@@ -72,6 +93,7 @@ class Outbox:
         """As of :class:`Output`; what is pending is sent first."""
         self.wait_for_room(0)
         self._lock.acquire()
+        self._is_last = True
 
     def close(self) -> None:
         """Drop what is pending and all that comes: nobody reads any more."""
@@ -83,14 +105,25 @@ class Outbox:
     def forget_after_fork(self) -> None:
         """In a forked child: this socket belongs to the parent."""
         self._lock = threading.RLock()
+        self._postponed.clear()
         self.close()
         self._sock.close()
+
+    def _is_inside(self) -> bool:
+        """Whether the calling thread is at a send, further down its stack."""
+        mine = self._lock._is_owned()  # type: ignore[attr-defined]
+        return mine and (self._pumping or not self._is_last)
+
+    def _do_postponed(self) -> None:
+        while not self._is_inside() and (actions := self._postponed.pop(get_ident(), None)):
+            while actions:
+                actions.popleft()()
 
     def _pump(self) -> None:
         while not self._pumping and not self._closed:
             self._pumping = True
             try:
-                self._count_sent()  # if a signal handler has ended the last call too early
+                self._count_sent()
                 self._take_in()
                 self._send_queue()
             finally:

@@ -131,10 +131,12 @@ class Output:
         return True
 
     def _act(self, action: Callable[[], None]) -> None:
-        """Do it now; inside of another one, after that one.
+        """Do it now; inside of another one, or of a send, after that.
 
         A finalizer or a signal handler of the user's may print inside of a print, at any line of it.
         """
+        if self._outbox.postpone(partial(self._act, action)):
+            return
         with self._lock:
             self._due.append(action)
             while self._due and not self._acting:
@@ -253,11 +255,12 @@ class Output:
                     self._poll.unregister(fd)
                     del self.pipes[fd]
                 busy = busy or bool(data)
-                data = self._tails[fd] + data
+                self._tails[fd] += data  # first of all: a cancel may end what follows
+                self._flush()
+                data = self._tails[fd]
                 size = whole_characters(data)
                 self._tails[fd] = data[size:]
                 if size:
-                    self._flush()
                     self._send(stream, self.running, data[:size])
 
     def _send_tails(self) -> None:

@@ -36,6 +36,7 @@ def install(parts: Parts) -> None:
     if sys.version_info < (3, 13):
         threading.excepthook = print_thread_error
     parts.interrupts.install()
+    parts.user_signals.install()
     os.register_at_fork(after_in_child=lambda: _forget_after_fork(parts))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     atexit.register(_be_alone, parts)  # the first that is registered runs last
@@ -73,7 +74,7 @@ def _add_watches(parts: Parts) -> None:
     lag_limit_s = parts.settings.engine.loop_lag_warning_s
     parts.loop.lag_limit_s, parts.loop.on_lag = lag_limit_s, telemetry.note_loop_lag
     lag_watch = LagWatch(parts.loop, lag_limit_s, parts.executor.compiler.sources, send)
-    parts.io.watches += [parts.cell_watch, parts.limit, lag_watch]
+    parts.io.watches += [parts.cell_watch, parts.limit, lag_watch, parts.user_signals]
     if interval_s := parts.settings.heartbeat_interval_s:
         parts.io.watches.append(HeartbeatWatch(send, interval_s, telemetry))
 

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,15 +34,15 @@ from types import CodeType, FrameType
 from typing import Any
 
 from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
+from .frames import ENGINE_FOLDER, is_on_stack
 from .insist import Insistence, suspended_frames
 from .interrupt_target import INSIST_FROM_ATTEMPT, Target
 from .own_loops import ASYNCIO_FOLDER, OwnLoop, is_in_asyncio, own_loop_around
 from .time_limit import TimeLimit
+from .user_signals import UserSignals
 from .waiting import waits_for
 
 __all__ = ["Decision", "Interrupts", "decide"]
-
-ENGINE_FOLDER = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 class Decision(enum.Enum):
@@ -111,13 +110,15 @@ class Interrupts:
         *,
         showing: frozenset[CodeType] = frozenset(),
         limit: TimeLimit | None = None,
+        user_signals: UserSignals | None = None,
     ) -> None:
         self.page = page
+        self._user_signals = user_signals
         self._limit = limit
         self._showing = Target(0, showing, in_loop=False)
         self.raised = 0
         self.missed = False
-        """Whether a signal came while the engine worked for the cell, so that nothing could be raised."""
+        """Whether a signal, this one or another, came while the engine worked for the cell."""
         self._target: Target | None = None
         self._last: BaseException | None = None
         self._waits = frozenset(function.__code__ for function in [*waits, Interrupts._raise_missed])
@@ -146,7 +147,7 @@ class Interrupts:
             self._insistence.end()
 
     def safe_point(self) -> None:
-        """Where the engine is about to return to the cell: a signal that it has missed counts here.
+        """Where the engine is about to return to user code: a signal that came too early counts here.
 
         A cell that does nothing but print would else be hit by few of them.
         """
@@ -155,11 +156,13 @@ class Interrupts:
 
     def _raise_missed(self) -> None:
         frame = sys._getframe(1)
-        if _is_on_stack(frame, _HOOKS):  # what is raised in a hook is lost
+        if is_on_stack(frame, _HOOKS):  # what is raised in a hook is lost
             return
         self.missed = False
-        if self._target is not None and _is_on_stack(frame, self._target.codes):
+        if self._target is not None and is_on_stack(frame, self._target.codes):
             signal.raise_signal(getattr(signal, CANCEL_SIGNAL_NAME))
+        if self._user_signals is not None:
+            self._user_signals.deliver()
 
     def wanted(self, number: int) -> bool:
         """Whether the cancel of this execution has been asked for."""
@@ -219,12 +222,6 @@ class Interrupts:
 
 
 _HOOKS = frozenset({Interrupts._lost.__code__})
-
-
-def _is_on_stack(frame: FrameType | None, codes: frozenset[CodeType]) -> bool:
-    while frame is not None and frame.f_code not in codes:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _frames_of_cell(

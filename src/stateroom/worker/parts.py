@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import socket
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterable
+from types import CodeType, ModuleType
 from typing import NamedTuple
 
 from ..engine.async_executor import AsyncExecutor
@@ -34,6 +34,7 @@ from .steps import StepBroker
 from .text_stream import flush_streams
 from .time_limit import TimeLimit
 from .user_code import call_user_code
+from .user_signals import UserSignals
 from .watches import CellWatch
 
 __all__ = ["Endpoints", "Parts"]
@@ -47,6 +48,13 @@ WAITS = (
     Handover.wait_elsewhere,
 )
 """Functions of the engine's in which user code waits, so that a cancel may end them."""
+RUNS_LOOP = (MovableEventLoop.idle, MovableEventLoop._run_once)
+"""Where the worker waits, or runs what was put into its loop; it survives what is raised there."""
+
+
+def codes_of(functions: Iterable[Callable[..., object]]) -> frozenset[CodeType]:
+    """What their frames are known by."""
+    return frozenset(function.__code__ for function in functions)
 
 
 class Endpoints(NamedTuple):
@@ -85,6 +93,10 @@ class Parts:
         """Let the i/o thread look at its watches again."""
         self.io.wake()
 
+    def _signal_is_late(self) -> None:
+        self.interrupts.missed = True
+        self.io.wake()
+
     def flush_output(self) -> None:
         """Send all that was written so far."""
         flush_streams()
@@ -117,7 +129,14 @@ class Parts:
     def _make_streams(self, endpoints: Endpoints) -> None:
         engine = self.settings.engine
         self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io)
-        self.interrupts = Interrupts(endpoints.page, showing=SHOWING | ASKING, limit=self.limit, waits=WAITS)
+        self.user_signals = UserSignals(codes_of(WAITS), codes_of(RUNS_LOOP), self._signal_is_late)
+        self.interrupts = Interrupts(
+            endpoints.page,
+            showing=SHOWING | ASKING,
+            limit=self.limit,
+            waits=WAITS,
+            user_signals=self.user_signals,
+        )
         limit = OutputLimit(engine.max_output_bytes, engine.max_output_lines)
         self.output = Output(
             self.outbox, endpoints.pipes, limit, self.interrupts, is_terminal=engine.is_terminal

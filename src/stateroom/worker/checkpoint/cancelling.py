@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from ..interrupts import ENGINE_FOLDER
+from ..frames import ENGINE_FOLDER
 
 __all__ = ["is_cancel"]
 

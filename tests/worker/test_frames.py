@@ -71,26 +71,29 @@ def test_in_the_engine(words):
     assert is_in_engine(stack(words), WAITS, RUNS_LOOP)
 
 
+def look_in(function, call, ask):
+    """What ``ask`` says of the frame of ``function`` when ``call()`` comes to it."""
+    answers = []
+
+    def look(frame, event, _argument):
+        if event == "call" and frame.f_code is function.__code__:
+            answers.append(ask(frame))
+
+    sys.setprofile(look)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return answers[0]
+
+
 def test_real_frames():
-    def frame_of(function, call):
-        found = []
-
-        def look(frame, event, _argument):
-            if event == "call" and frame.f_code is function.__code__:
-                found.append(frame)
-
-        sys.setprofile(look)
-        try:
-            call()
-        finally:
-            sys.setprofile(None)
-        return found[0]
-
     error = ValueError()
     library = traceback.TracebackException.format_exception_only
-    for_user = frame_of(library, lambda: traceback.format_exception_only(error))
-    for_engine = frame_of(library, lambda: describe_exception(error, max_chars=1000))
-    assert not is_in_engine(for_user)
-    assert is_in_engine(for_engine)
-    assert is_on_stack(for_engine, frozenset({describe_exception.__code__}))
-    assert not is_on_stack(for_user, frozenset({describe_exception.__code__}))
+    engine = frozenset({describe_exception.__code__})
+
+    def ask(frame):
+        return is_in_engine(frame), is_on_stack(frame, engine)
+
+    assert look_in(library, lambda: traceback.format_exception_only(error), ask) == (False, False)
+    assert look_in(library, lambda: describe_exception(error, max_chars=1000), ask) == (True, True)

@@ -76,8 +76,11 @@ class Parts:
         *,
         handle: Callable[[ToWorker | ProtocolError], None],
         on_end: Callable[[], None],
+        survives: Callable[..., object],
     ) -> None:
+        """``survives`` is the caller's own wait for the loop, which outlives what is raised in it."""
         self.settings = settings
+        self._survives = survives
         self._make_engine()
         self._make_transport(endpoints, reader, handle, on_end)
         self._make_streams(endpoints)
@@ -129,7 +132,9 @@ class Parts:
     def _make_streams(self, endpoints: Endpoints) -> None:
         engine = self.settings.engine
         self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io)
-        self.user_signals = UserSignals(codes_of(WAITS), codes_of(RUNS_LOOP), self._signal_is_late)
+        self.user_signals = UserSignals(
+            codes_of(WAITS), codes_of([*RUNS_LOOP, self._survives]), self._signal_is_late
+        )
         self.interrupts = Interrupts(
             endpoints.page,
             showing=SHOWING | ASKING,

@@ -52,7 +52,12 @@ class SubprocessWorker:
         self, endpoints: Endpoints, settings: ConfigureMessage, reader: FrameReader[ToWorker]
     ) -> None:
         self.parts = parts = Parts(
-            endpoints, settings, reader, handle=self.handle, on_end=self._transport_ended
+            endpoints,
+            settings,
+            reader,
+            handle=self.handle,
+            on_end=self._transport_ended,
+            survives=SubprocessWorker._wait_for_loop,
         )
         self.loop, self.handover, self.receiver = parts.loop, parts.handover, parts.receiver
         self.outbox, self.interrupts, self.cells = parts.outbox, parts.interrupts, parts.cells

@@ -188,3 +188,20 @@ async def test_checkpoint_waits_its_turn_and_can_be_cancelled(session):
     with pytest.raises(CheckpointError):
         await saving
     assert (await session.run("x")).value == 1
+
+
+async def test_giving_up_a_checkpoint_that_cannot_be_interrupted_loses_nothing():
+    async with stateroom.Session(cancel_grace_s=0.05, insist_grace_s=0.05) as session:
+        await session.run(
+            "class Slow:\n    def __getstate__(self):\n        print('on')\n        sum(range(3 * 10**7))\n"
+            "        return {}\nslow = Slow()\nprecious = 42"
+        )
+        started = asyncio.Event()
+        session.on_late_output = lambda _: started.set()
+        saving = asyncio.create_task(session.checkpoint())
+        await started.wait()
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert (await session.run("precious")).value == 42
+        assert session.info.restarts == 0

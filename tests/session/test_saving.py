@@ -7,7 +7,13 @@ import pytest
 from stage import Stage, cancelled, turns
 
 from stateroom.errors import CheckpointError
-from stateroom.protocol.messages import CheckpointChunkMessage, CheckpointedMessage, CheckpointMessage
+from stateroom.protocol.messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
+    CheckpointMessage,
+    RestoredMessage,
+    RestoreMessage,
+)
 from stateroom.session.checkpoint_store import CheckpointFile
 from stateroom.testing import each_cell, virtual_time
 from stateroom.testing.scripts import save_nothing
@@ -74,6 +80,33 @@ async def test_a_caller_that_gives_up_cancels_the_checkpoint_and_the_next_cell_r
         save_nothing(stage.worker, message)
         (await stage.worker.next_cell()).succeed(1)
         assert (await waiting).value == 1
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "restore"])
+@virtual_time
+async def test_what_no_request_ends_is_left_to_end_when_its_caller_gives_up(what):
+    async with Stage(cancel_grace_s=3, insist_grace_s=1) as stage:
+        saving = asyncio.create_task(stage.session.checkpoint())
+        save_nothing(stage.worker, await stage.worker.receive(CheckpointMessage))
+        saved = await saving
+        if what == "checkpoint":
+            going_on = asyncio.create_task(stage.session.checkpoint())
+            message = await stage.worker.receive(CheckpointMessage)
+        else:
+            going_on = asyncio.create_task(stage.session.restore(saved))
+            message = await stage.worker.receive(RestoreMessage)
+        await cancelled(going_on)
+        waiting = stage.run("1")
+        await asyncio.sleep(1000)
+        assert {request.attempt for request in stage.worker.cancels} == {1, 2}
+        assert not stage.worker.was_killed
+        if what == "checkpoint":
+            save_nothing(stage.worker, message)
+        else:
+            stage.worker.send(RestoredMessage(execution_id=message.execution_id))
+        (await stage.worker.next_cell()).succeed(1)
+        assert (await waiting).value == 1
+        assert stage.session.info.cancels.hard_stops == 0
 
 
 @virtual_time

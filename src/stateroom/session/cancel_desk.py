@@ -7,7 +7,7 @@ import asyncio
 from ..config import SessionConfig
 from ..protocol.lifecycle import SessionState
 from .background_tasks import BackgroundTasks
-from .cancellation import Canceller, CancelOutcome
+from .cancellation import Canceller, CancelOutcome, Rung
 from .checkpoint_job import CheckpointJob
 from .execution import Execution
 from .router import Router, Work
@@ -53,12 +53,16 @@ class CancelDesk:
         begun = queued or running
         if begun is None or execution_id not in (None, begun.execution_id):
             return CancelOutcome.NOTHING_RUNNING
-        return await self._end(begun, hard_stop=hard_stop)
+        return await self._end(begun, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
 
     def abandon(self, work: Work) -> None:
-        """Nobody waits for it any more: end it, so that the next one can run."""
+        """Nobody waits for it any more: end it, so that the next one can run.
+
+        The worker is not killed for a checkpoint or a restore: what it holds may be all that there is.
+        """
         if not self._schedule.cancel_queued(work) and not work.done.done():
-            self._background.run(self._end(work, hard_stop=True))
+            up_to = Rung.INSIST if isinstance(work, CheckpointJob) else Rung.HARD_STOP
+            self._background.run(self._end(work, up_to=up_to))
 
     def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
         """End it if it has not ended after ``timeout_s``; the timer can be cancelled."""
@@ -72,16 +76,16 @@ class CancelDesk:
 
     async def _end_by_timeout(self, execution: Execution) -> None:
         if not self._schedule.cancel_queued(execution):
-            await self._end(execution, hard_stop=True)
+            await self._end(execution, up_to=Rung.HARD_STOP)
 
-    async def _end(self, work: Work, *, hard_stop: bool) -> CancelOutcome:
+    async def _end(self, work: Work, *, up_to: Rung) -> CancelOutcome:
         """Climb the ladder with one that has begun, perhaps behind one whose reply was not read yet."""
         running = self._router.running
         if running is not None and running is not work:
             running.let_pass()
             # The page has room for one request, and this one may still ask for itself.
             await asyncio.wait([running.done], timeout=self._grace_s)
-        return await self.canceller.cancel(work, hard_stop=hard_stop)
+        return await self.canceller.cancel(work, up_to=up_to)
 
     def _request(self, number: int, attempt: int) -> None:
         if self._supervisor.link is not None:

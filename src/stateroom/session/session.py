@@ -267,6 +267,8 @@ class Session:
     async def checkpoint(self) -> Checkpoint:
         """Save the namespace, when the cells before are done; what cannot be saved is listed as skipped.
 
+        A caller that is cancelled ends it, and what was written is dropped. The worker is never killed for
+        that: an object whose saving cannot be interrupted holds the next cell up until it is saved.
         Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
         """
         return await self._checkpoints.make()
@@ -278,7 +280,8 @@ class Session:
 
         With ``clear_existing`` the user's other names go. A checkpoint of another Python minor version is
         refused unless ``allow_other_python``. Raises :class:`CheckpointError`; the namespace is then as
-        it was.
+        it was. A caller that is cancelled ends it in the same way as a checkpoint; one that cannot be
+        interrupted still comes to its end.
         """
         return await self._checkpoints.restore(
             saved, clear_existing=clear_existing, allow_other_python=allow_other_python

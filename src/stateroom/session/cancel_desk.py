@@ -32,6 +32,7 @@ class CancelDesk:
             config, request=self._request, can_stop=self._can_stop, hard_stop=self._hard_stop
         )
         self._grace_s = config.cancel_grace_s
+        self._restore_timeout_s = config.restore_timeout_s
         self._router = router
         self._schedule = schedule
         self._supervisor = supervisor
@@ -41,12 +42,13 @@ class CancelDesk:
         return f"<CancelDesk {self.canceller!r}>"
 
     async def cancel(self, execution_id: str | None, *, hard_stop: bool) -> CancelOutcome:
-        """End the execution of that id; without one the running cell, or else the one that waits longest."""
+        """End the execution of that id; without one what runs.
+
+        What the session does by itself counts only if nothing waits: else what waits longest is meant.
+        """
         running = self._router.running
-        if execution_id is None and isinstance(running, CheckpointJob) and running.is_automatic:
-            running = None
         queued = self._schedule.find_queued(execution_id)
-        if queued is None and execution_id is None and running is None:
+        if execution_id is None and (running is None or running.is_automatic):
             queued = self._schedule.first_queued()
         if queued is not None and self._schedule.cancel_queued(queued):
             return CancelOutcome.CANCELLED
@@ -74,6 +76,16 @@ class CancelDesk:
 
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
+    async def see_through(self, recovery: CheckpointJob) -> None:
+        """Wait for its end; if it has not ended after ``restore_timeout_s``, the worker goes on without it.
+
+        Raises what the start of another worker raises, if there has to be one.
+        """
+        await asyncio.wait([recovery.done], timeout=self._restore_timeout_s)
+        if not recovery.done.done():
+            recovery.timeout_s = self._restore_timeout_s
+            await self._end(recovery, up_to=Rung.HARD_STOP)
+
     async def _end_by_timeout(self, execution: Execution) -> None:
         if not self._schedule.cancel_queued(execution):
             await self._end(execution, up_to=Rung.HARD_STOP)
@@ -95,6 +107,10 @@ class CancelDesk:
         return self._schedule.state is SessionState.BUSY and self._router.running is work
 
     async def _hard_stop(self, work: Work) -> None:
-        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
+        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one.
+
+        A recovery that came to this is not tried again.
+        """
         work.hard_stopped = True
-        await self._supervisor.replace(f"{work.execution_id} was ended by force")
+        is_recovery = isinstance(work, CheckpointJob) and work.is_recovery
+        await self._supervisor.replace(None if is_recovery else f"{work.execution_id} was ended by force")

@@ -90,6 +90,7 @@ class Session:
             self._keeper,
             on_gone=self._inputs.forget,
             on_lost=lambda report: call_back(self.on_worker_lost, report),
+            see_through=lambda recovery: self._cancels.see_through(recovery),  # noqa: PLW0108 - made below
             background=self._background,
         )
         self._control = ControlMessages(self._supervisor, self._background)
@@ -189,7 +190,7 @@ class Session:
         """Cancel the running cell, or the one named, which may wait in the queue.
 
         While the session is busy with itself (a restart, a recovery, an automatic checkpoint), the cell
-        that waits longest counts as the running one.
+        that waits longest counts as the running one; if none waits, the recovery or the checkpoint does.
         Returns when the cell has ended, or after ``cancel_grace_s``: a cell that swallowed the request
         is IGNORED, and a second ``cancel`` insists. With ``hard_stop``, what does not end by that is
         killed with its worker; another one is started and the last checkpoint restored. Never raises
@@ -299,9 +300,9 @@ class Session:
 
         Raises :class:`WorkerStartError` (with the tail of the worker's stderr), or
         :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
-        ``store``, what was saved under the session's name comes back (:attr:`recovery` tells); raises
-        :class:`CheckpointError` if another process has that name open, or the file is damaged;
-        :class:`Busy` if it was started before.
+        ``store``, what was saved under the session's name comes back after that, or does not within
+        ``restore_timeout_s`` (:attr:`recovery` tells). Raises :class:`CheckpointError` if another process
+        has that name open, or the file is damaged; :class:`Busy` if it was started before.
         """
         self._schedule.start()
         await self._start()

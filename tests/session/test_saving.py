@@ -193,8 +193,8 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
         with pytest.raises(asyncio.CancelledError):
             await saving
         assert cells_since(stage) == 0
-        assert stage.session._keeper.last.path.exists()
-        assert stage.session._keeper.last is not first
+        assert stage.session._parts.keeper.last.path.exists()
+        assert stage.session._parts.keeper.last is not first
         await stage.session.restart()
         assert (stage.session.recovery.cells_since, stage.session.recovery.error) == (0, None)
 

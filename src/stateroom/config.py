@@ -178,6 +178,8 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     """A checkpoint after a cell, if the last one is older; None for none."""
     checkpoint_timeout_s: float = 60.0
     """A variable that takes longer to save is left out."""
+    restore_timeout_s: float = 60.0
+    """The last checkpoint comes back to a new worker within this time, or not at all."""
     auto_restart: bool = False
     """Replace a worker that died, and restore the last checkpoint, without being told."""
     max_restarts_in_a_row: int = 3
@@ -188,6 +190,10 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     """Output that the worker holds for a slow client before ``print`` waits."""
     stderr_tail_bytes: int = 16_384
     """How much of the worker's own stderr is kept for error messages."""
+
+    def __post_init__(self) -> None:
+        if not self.restore_timeout_s > 0:
+            raise ConfigError(f"restore_timeout_s={self.restore_timeout_s}: give more than 0")
 
     @property
     def has_automatic_checkpoints(self) -> bool:

@@ -188,3 +188,37 @@ async def test_checkpoint_waits_its_turn_and_can_be_cancelled(session):
     with pytest.raises(CheckpointError):
         await saving
     assert (await session.run("x")).value == 1
+
+
+async def test_giving_up_a_checkpoint_that_cannot_be_interrupted_loses_nothing():
+    async with stateroom.Session(cancel_grace_s=0.05, insist_grace_s=0.05) as session:
+        await session.run(
+            "class Slow:\n    def __getstate__(self):\n        print('on')\n        sum(range(3 * 10**7))\n"
+            "        return {}\nslow = Slow()\nprecious = 42"
+        )
+        started = asyncio.Event()
+        session.on_late_output = lambda _: started.set()
+        saving = asyncio.create_task(session.checkpoint())
+        await started.wait()
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert (await session.run("precious")).value == 42
+        assert session.info.restarts == 0
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(600)", "sum(range(10**12))"])
+async def test_a_state_that_does_not_come_back_in_time_is_done_without(tmp_path, hang):
+    settings = {"store": str(tmp_path), "name": "work", "cancel_grace_s": 0.5, "insist_grace_s": 0.5}
+    async with stateroom.Session(**settings) as session:
+        await session.run(
+            "import time\nclass Hangs:\n    def __init__(self): self.x = 1\n"
+            f"    def __setstate__(self, state):\n        {hang}\nhangs = Hangs()\nkept = 1",
+            check=True,
+        )
+    async with stateroom.Session(**settings, restore_timeout_s=0.5) as session:
+        assert "did not end within restore_timeout_s (0.5 s)" in session.recovery.error
+        assert session.state == "idle"
+        assert session.info.restarts == ("sum" in hang)
+        assert (await session.run("kept")).error.type == "NameError"
+        assert (await session.run("6 * 7")).value == 42

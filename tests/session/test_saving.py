@@ -6,11 +6,24 @@ import threading
 import pytest
 from stage import Stage, cancelled, turns
 
-from stateroom.errors import CheckpointError
-from stateroom.protocol.messages import CheckpointChunkMessage, CheckpointedMessage, CheckpointMessage
+from stateroom import CancelOutcome
+from stateroom.errors import CheckpointError, WorkerStartError
+from stateroom.protocol.messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
+    CheckpointMessage,
+    ErrorInfo,
+    ErrorMessage,
+    RestoredMessage,
+    RestoreMessage,
+)
 from stateroom.session.checkpoint_store import CheckpointFile
-from stateroom.testing import each_cell, virtual_time
+from stateroom.testing import CancelRequest, each_cell, virtual_time
 from stateroom.testing.scripts import save_nothing
+
+
+def now():
+    return asyncio.get_running_loop().time()
 
 
 def cells_since(stage):
@@ -74,6 +87,33 @@ async def test_a_caller_that_gives_up_cancels_the_checkpoint_and_the_next_cell_r
         save_nothing(stage.worker, message)
         (await stage.worker.next_cell()).succeed(1)
         assert (await waiting).value == 1
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "restore"])
+@virtual_time
+async def test_what_no_request_ends_is_left_to_end_when_its_caller_gives_up(what):
+    async with Stage(cancel_grace_s=3, insist_grace_s=1) as stage:
+        saving = asyncio.create_task(stage.session.checkpoint())
+        save_nothing(stage.worker, await stage.worker.receive(CheckpointMessage))
+        saved = await saving
+        if what == "checkpoint":
+            going_on = asyncio.create_task(stage.session.checkpoint())
+            message = await stage.worker.receive(CheckpointMessage)
+        else:
+            going_on = asyncio.create_task(stage.session.restore(saved))
+            message = await stage.worker.receive(RestoreMessage)
+        await cancelled(going_on)
+        waiting = stage.run("1")
+        await asyncio.sleep(1000)
+        assert {request.attempt for request in stage.worker.cancels} == {1, 2}
+        assert not stage.worker.was_killed
+        if what == "checkpoint":
+            save_nothing(stage.worker, message)
+        else:
+            stage.worker.send(RestoredMessage(execution_id=message.execution_id))
+        (await stage.worker.next_cell()).succeed(1)
+        assert (await waiting).value == 1
+        assert stage.session.info.cancels.hard_stops == 0
 
 
 @virtual_time
@@ -153,7 +193,111 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
         with pytest.raises(asyncio.CancelledError):
             await saving
         assert cells_since(stage) == 0
-        assert stage.session._keeper.last.path.exists()
-        assert stage.session._keeper.last is not first
+        assert stage.session._parts.keeper.last.path.exists()
+        assert stage.session._parts.keeper.last is not first
         await stage.session.restart()
         assert (stage.session.recovery.cells_since, stage.session.recovery.error) == (0, None)
+
+
+SLOW = {"cancel_grace_s": 3, "insist_grace_s": 1, "restore_timeout_s": 20}
+
+
+def hanging_restore(ends_at):
+    """Workers that save nothing, whose restores end at that attempt to cancel them, and not by themselves."""
+
+    async def script(worker):
+        if worker.ordinal != 2:
+            await each_cell(lambda _: 42)(worker)
+        worker.say_ready()
+        message = await worker.receive(RestoreMessage)
+        await worker.until(lambda: CancelRequest(message.number, ends_at) in worker.cancels)
+        error = ErrorInfo(type="CancelledError", message="")
+        worker.send(ErrorMessage(execution_id=message.execution_id, error=error, cancelled=True))
+        (await worker.next_cell()).succeed(42)
+
+    return script
+
+
+async def attempts_of_its_restore(stage):
+    """Make a worker whose restore hangs, and use it."""
+    await stage.session.checkpoint()
+    await stage.session.restart()
+    assert stage.session.state == "idle"
+    assert stage.session.recovery.error.endswith("did not end within restore_timeout_s (20 s)")
+    assert (await stage.session.run("")).value == 42
+    return sorted({request.attempt for request in stage.launcher.workers[1].cancels})
+
+
+@pytest.mark.parametrize("ends_at", [1, 2])
+@virtual_time
+async def test_a_recovery_that_takes_too_long_is_ended_and_the_worker_goes_on_without(ends_at):
+    async with Stage(hanging_restore(ends_at), **SLOW) as stage:
+        assert await attempts_of_its_restore(stage) == [1, 2][:ends_at]
+        assert now() == (20 if ends_at == 1 else 23)
+        assert len(stage.launcher.workers) == 2
+        stage.worker.exit(0)
+
+
+@virtual_time
+async def test_a_recovery_that_no_request_ends_is_ended_with_its_worker_and_not_tried_again():
+    async with Stage(hanging_restore(ends_at=3), **SLOW) as stage:
+        assert await attempts_of_its_restore(stage) == [1, 2]
+        assert now() == 24
+        assert stage.launcher.workers[1].was_killed
+        assert len(stage.launcher.workers) == 3
+        assert not [message for message in stage.worker.received if isinstance(message, RestoreMessage)]
+
+
+@virtual_time
+async def test_a_recovery_is_ended_in_time_although_who_started_it_is_gone():
+    async with Stage(hanging_restore(ends_at=3), **SLOW) as stage:
+        await stage.session.checkpoint()
+        restarting = asyncio.create_task(stage.session.restart())
+        await (await stage.launcher.worker(2)).has_received(RestoreMessage)
+        await cancelled(restarting)
+        assert (await stage.session.run("")).value == 42
+        assert now() == 24
+
+
+@virtual_time
+async def test_a_start_whose_second_worker_does_not_start_either_says_so():
+    async def script(worker):
+        if worker.ordinal == 3:
+            worker.exit(5)
+        await hanging_restore(ends_at=3)(worker)
+
+    async with Stage(script, **SLOW) as stage:
+        await stage.session.checkpoint()
+        with pytest.raises(WorkerStartError, match="exited with status 5"):
+            await stage.session.restart()
+        assert stage.session.state == "broken"
+
+
+@pytest.mark.parametrize("hard_stop", [False, True])
+@virtual_time
+async def test_a_cancel_without_a_name_reaches_a_recovery_if_nothing_else_is_there(hard_stop):
+    async with Stage(hanging_restore(ends_at=3 if hard_stop else 1), **SLOW) as stage:
+        await stage.session.checkpoint()
+        restarting = asyncio.create_task(stage.session.restart())
+        await (await stage.launcher.worker(2)).has_received(RestoreMessage)
+        outcome = await stage.session.cancel(hard_stop=hard_stop)
+        assert outcome is (CancelOutcome.STOPPED if hard_stop else CancelOutcome.CANCELLED)
+        await restarting
+        assert stage.session.state == "idle"
+        assert "cancelled" in stage.session.recovery.error.lower()
+        assert (await stage.session.run("")).value == 42
+        assert len(stage.launcher.workers) == (3 if hard_stop else 2)
+
+
+@virtual_time
+async def test_a_cancel_without_a_name_means_the_cell_that_waits_rather_than_the_recovery():
+    async with Stage(hanging_restore(ends_at=1), **SLOW) as stage:
+        await stage.session.checkpoint()
+        restarting = asyncio.create_task(stage.session.restart())
+        await (await stage.launcher.worker(2)).has_received(RestoreMessage)
+        waiting = stage.run("")
+        await turns()
+        assert await stage.session.cancel() is CancelOutcome.CANCELLED
+        assert (await waiting).cancelled
+        assert stage.worker.cancels == []
+        await restarting

@@ -14,6 +14,8 @@ WRONG = [
     ({"engine": {"takeover_after": 1}}, "EngineConfig: .*'takeover_after'"),
     ({"engine": 5}, "^engine=5: give an object of EngineConfig$"),
     ({"config": stateroom.SessionConfig(), "history_size": 5}, "'history_size' was given besides a config"),
+    ({"restore_timeout_s": 0}, r"^restore_timeout_s=0: give more than 0$"),
+    ({"restore_timeout_s": float("nan")}, r"^restore_timeout_s=nan: give more than 0$"),
     ({"max_outbox_bytes": 1.5}, r"^max_outbox_bytes=1.5: Expected `int`, got `float`$"),
 ]
 

@@ -274,6 +274,8 @@ async def storm(starts, cells, asked, is_closed_early, **how):
 def faults(logs, cells):
     """What was logged as an error, and no worker has provoked."""
     provoked = {"protocol_violation"} if {send_garbage, reply_for_another} & set(cells) else set()
+    if die in cells:  # a worker may do so while it restores
+        provoked.add("recovery_failed")
     harmless = {"debug", "info", "warning"}
     return [entry for entry in logs if entry["log_level"] not in harmless and entry["event"] not in provoked]
 

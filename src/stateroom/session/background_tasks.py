@@ -27,7 +27,15 @@ class BackgroundTasks:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Begin it, and do not wait."""
+        self._keep(asyncio.get_running_loop().create_task(coroutine))
+
+    async def finish(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Begin it, and wait for what it returns or raises; it goes on if the caller is cancelled."""
         task = asyncio.get_running_loop().create_task(coroutine)
+        self._keep(task)
+        return await result_of(task)
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self.tasks.add(task)
         task.add_done_callback(self._done)
 

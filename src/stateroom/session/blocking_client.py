@@ -1,13 +1,12 @@
-"""Sessions for code without asyncio: an event loop in a thread, and a session in it."""
+"""Sessions for code without asyncio: a session whose event loop is in a thread of its own."""
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import threading
-from collections.abc import Coroutine, Iterator
+import contextlib
+import itertools
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from ..errors import SessionClosed
 from ..protocol.messages import RestoredMessage, ToSession
@@ -16,11 +15,10 @@ from .checkpoint import Checkpoint, Recovery
 from .execution import DisplayCallback, ExecutionResult, OutputCallback
 from .info import SessionInfo
 from .inputs import InputCallback
+from .loop_thread import LoopThread
 from .session import Session
 
 __all__ = ["BlockingSession", "open_session"]
-
-T = TypeVar("T")
 
 
 class BlockingSession:
@@ -28,14 +26,18 @@ class BlockingSession:
 
     Callbacks are called in the session's own thread and must not call the session's methods.
     Interceptors, late output and ``on_worker_lost`` are for :class:`Session` only.
-    ``KeyboardInterrupt`` during :meth:`run` cancels the cell and is raised when it has ended; a second one
-    does not wait.
+
+    ``KeyboardInterrupt`` while :meth:`run` waits cancels that cell, and is raised when it has ended, or has
+    ignored the request for ``cancel_grace_s`` and runs on. In the other methods it gives up what was asked
+    for, as if the caller of the :class:`Session`'s method had been cancelled, and is raised when that is
+    done; :meth:`close` still closes to the end. A second one does not wait.
     """
 
     def __init__(self, **settings: Any) -> None:
         self._session = Session(**settings)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="stateroom-session", daemon=True)
+        self._thread = LoopThread("stateroom-session")
+        self._wait = self._thread.call
+        self._numbers = itertools.count(1)
 
     def __repr__(self) -> str:
         return f"<BlockingSession {self._session!r}>"
@@ -50,26 +52,20 @@ class BlockingSession:
         self.close()
 
     def start(self) -> None:
-        """As :meth:`Session.start`; once. Raises :class:`SessionClosed` the second time."""
-        if self._thread.ident is not None:
-            raise SessionClosed("this session was started before; make another one, or call restart()")
+        """As :meth:`Session.start`; once: if it fails, the session is closed.
+
+        Raises :class:`SessionClosed` the second time.
+        """
         self._thread.start()
         try:
             self._wait(self._session.start())
         except BaseException:
-            self._stop()
+            self.close()
             raise
 
     def close(self) -> None:
         """As :meth:`Session.close`, and ends the thread."""
-        if self._thread.ident is None:
-            self._loop.close()
-        if self._loop.is_closed():
-            return
-        try:
-            self._wait(self._session.close())
-        finally:
-            self._stop()
+        self._thread.end(self._session.close)
 
     def run(
         self,
@@ -86,31 +82,26 @@ class BlockingSession:
         argv: list[str] | None = None,
     ) -> ExecutionResult:
         """As :meth:`Session.run`."""
-        running = self._submit(
-            self._session.run(
-                code,
-                timeout=timeout,
-                check=check,
-                on_output=on_output,
-                on_display=on_display,
-                on_input=on_input,
-                queue=queue,
-                execution_id=execution_id,
-                filename=filename,
-                argv=argv,
-            )
+        name = self._name(execution_id)
+        running = self._session.run(
+            code,
+            timeout=timeout,
+            check=check,
+            on_output=on_output,
+            on_display=on_display,
+            on_input=on_input,
+            queue=queue,
+            execution_id=name,
+            filename=filename,
+            argv=argv,
         )
-        try:
-            return running.result()
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
+        return self._wait(running, give_up=lambda: self._give_up(name))
 
     def execute(
         self, code: str, *, on_input: InputCallback | None = None, execution_id: str | None = None
     ) -> Iterator[ToSession]:
         """As :meth:`Session.execute`, as a plain iterator that waits its turn; to stop early, close it."""
-        messages = self._session.execute(code, on_input=on_input, execution_id=execution_id)
+        messages = self._session.execute(code, on_input=on_input, execution_id=self._name(execution_id))
 
         async def following() -> ToSession | None:
             return await anext(messages, None)
@@ -122,7 +113,8 @@ class BlockingSession:
             while (message := self._wait(following())) is not None:
                 yield message
         finally:
-            self._wait(end())
+            with contextlib.suppress(SessionClosed):  # which has ended it
+                self._wait(end())
 
     def cancel(self, execution_id: str | None = None, *, hard_stop: bool = False) -> CancelOutcome:
         """As :meth:`Session.cancel`; from any thread."""
@@ -175,28 +167,13 @@ class BlockingSession:
 
         return self._wait(read())
 
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        try:
-            self._check()
-        except BaseException:
-            coroutine.close()
-            raise
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+    def _name(self, execution_id: str | None) -> str:
+        """An id that is known before the cell is: whoever gives up cancels that one and no other."""
+        return execution_id if execution_id is not None else f"e{next(self._numbers)}"
 
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self._submit(coroutine).result()
-
-    def _check(self) -> None:
-        if not self._thread.is_alive():
-            what = "closed" if self._loop.is_closed() else "not started"
-            raise SessionClosed(f"the session is {what}; use it in a 'with' statement")
-        if threading.get_ident() == self._thread.ident:
-            raise RuntimeError("a callback of a blocking session cannot wait for the session that calls it")
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def _give_up(self, execution_id: str) -> None:
+        with contextlib.suppress(SessionClosed):
+            self.cancel(execution_id)
 
 
 def open_session(**settings: Any) -> BlockingSession:

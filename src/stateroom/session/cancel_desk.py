@@ -7,7 +7,7 @@ import asyncio
 from ..config import SessionConfig
 from ..protocol.lifecycle import SessionState
 from .background_tasks import BackgroundTasks
-from .cancellation import Canceller, CancelOutcome
+from .cancellation import Canceller, CancelOutcome, Rung
 from .checkpoint_job import CheckpointJob
 from .execution import Execution
 from .router import Router, Work
@@ -32,6 +32,7 @@ class CancelDesk:
             config, request=self._request, can_stop=self._can_stop, hard_stop=self._hard_stop
         )
         self._grace_s = config.cancel_grace_s
+        self._restore_timeout_s = config.restore_timeout_s
         self._router = router
         self._schedule = schedule
         self._supervisor = supervisor
@@ -41,24 +42,29 @@ class CancelDesk:
         return f"<CancelDesk {self.canceller!r}>"
 
     async def cancel(self, execution_id: str | None, *, hard_stop: bool) -> CancelOutcome:
-        """End the execution of that id; without one the running cell, or else the one that waits longest."""
+        """End the execution of that id; without one what runs.
+
+        What the session does by itself counts only if nothing waits: else what waits longest is meant.
+        """
         running = self._router.running
-        if execution_id is None and isinstance(running, CheckpointJob) and running.is_automatic:
-            running = None
         queued = self._schedule.find_queued(execution_id)
-        if queued is None and execution_id is None and running is None:
+        if execution_id is None and (running is None or running.is_automatic):
             queued = self._schedule.first_queued()
         if queued is not None and self._schedule.cancel_queued(queued):
             return CancelOutcome.CANCELLED
         begun = queued or running
         if begun is None or execution_id not in (None, begun.execution_id):
             return CancelOutcome.NOTHING_RUNNING
-        return await self._end(begun, hard_stop=hard_stop)
+        return await self._end(begun, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
 
     def abandon(self, work: Work) -> None:
-        """Nobody waits for it any more: end it, so that the next one can run."""
+        """Nobody waits for it any more: end it, so that the next one can run.
+
+        The worker is not killed for a checkpoint or a restore: what it holds may be all that there is.
+        """
         if not self._schedule.cancel_queued(work) and not work.done.done():
-            self._background.run(self._end(work, hard_stop=True))
+            up_to = Rung.INSIST if isinstance(work, CheckpointJob) else Rung.HARD_STOP
+            self._background.run(self._end(work, up_to=up_to))
 
     def limit(self, execution: Execution, timeout_s: float) -> asyncio.TimerHandle:
         """End it if it has not ended after ``timeout_s``; the timer can be cancelled."""
@@ -70,18 +76,28 @@ class CancelDesk:
 
         return asyncio.get_running_loop().call_later(timeout_s, expire)
 
+    async def see_through(self, recovery: CheckpointJob) -> None:
+        """Wait for its end; if it has not ended after ``restore_timeout_s``, the worker goes on without it.
+
+        Raises what the start of another worker raises, if there has to be one.
+        """
+        await asyncio.wait([recovery.done], timeout=self._restore_timeout_s)
+        if not recovery.done.done():
+            recovery.timeout_s = self._restore_timeout_s
+            await self._end(recovery, up_to=Rung.HARD_STOP)
+
     async def _end_by_timeout(self, execution: Execution) -> None:
         if not self._schedule.cancel_queued(execution):
-            await self._end(execution, hard_stop=True)
+            await self._end(execution, up_to=Rung.HARD_STOP)
 
-    async def _end(self, work: Work, *, hard_stop: bool) -> CancelOutcome:
+    async def _end(self, work: Work, *, up_to: Rung) -> CancelOutcome:
         """Climb the ladder with one that has begun, perhaps behind one whose reply was not read yet."""
         running = self._router.running
         if running is not None and running is not work:
             running.let_pass()
             # The page has room for one request, and this one may still ask for itself.
             await asyncio.wait([running.done], timeout=self._grace_s)
-        return await self.canceller.cancel(work, hard_stop=hard_stop)
+        return await self.canceller.cancel(work, up_to=up_to)
 
     def _request(self, number: int, attempt: int) -> None:
         if self._supervisor.link is not None:
@@ -91,6 +107,10 @@ class CancelDesk:
         return self._schedule.state is SessionState.BUSY and self._router.running is work
 
     async def _hard_stop(self, work: Work) -> None:
-        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one."""
+        """Replace a worker whose cell cannot be ended otherwise; cells that wait go to the new one.
+
+        A recovery that came to this is not tried again.
+        """
         work.hard_stopped = True
-        await self._supervisor.replace(f"{work.execution_id} was ended by force")
+        is_recovery = isinstance(work, CheckpointJob) and work.is_recovery
+        await self._supervisor.replace(None if is_recovery else f"{work.execution_id} was ended by force")

@@ -19,10 +19,19 @@ from ..config import SessionConfig
 from ..protocol.lifecycle import ExecutionState
 from .router import Work
 
-__all__ = ["CancelCounters", "CancelOutcome", "Canceller"]
+__all__ = ["CancelCounters", "CancelOutcome", "Canceller", "Rung"]
 
 RESEND_FACTOR = 1.5
 RESEND_MAX_S = 0.5
+
+
+class Rung(enum.IntEnum):
+    """How far up the ladder one request may climb."""
+
+    ASK = 1
+    """As far as the next attempt; that is to insist, if it was asked before."""
+    INSIST = 2
+    HARD_STOP = 3
 
 
 class CancelOutcome(enum.StrEnum):
@@ -77,15 +86,15 @@ class Canceller:
     def __repr__(self) -> str:
         return f"<Canceller {self.counters!r}>"
 
-    async def cancel(self, execution: Work, *, hard_stop: bool) -> CancelOutcome:
+    async def cancel(self, execution: Work, *, up_to: Rung) -> CancelOutcome:
         """One request: asks the first time, insists from the second on.
 
-        With ``hard_stop`` it climbs the whole ladder, however far that is needed.
+        From there it climbs as far as it must, at most ``up_to``.
         """
         outcome = await self.ask(execution)
-        if outcome is CancelOutcome.IGNORED and hard_stop and not execution.done.done():
+        if outcome is CancelOutcome.IGNORED and up_to >= Rung.INSIST and not execution.done.done():
             outcome = await self.ask(execution)
-        if outcome is CancelOutcome.IGNORED and hard_stop and self._can_stop(execution):
+        if outcome is CancelOutcome.IGNORED and up_to >= Rung.HARD_STOP and self._can_stop(execution):
             self.counters.hard_stops += 1
             await self._hard_stop(execution)
             outcome = CancelOutcome.STOPPED

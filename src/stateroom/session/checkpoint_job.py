@@ -40,12 +40,13 @@ class CheckpointJob:
     ) -> None:
         self.message = message
         self.is_automatic = is_automatic
-        """Nobody asked for it, so a cancel without a name does not mean it."""
+        """Nobody asked for it, so a cancel without a name means any cell rather than it."""
         self.execution_id = message.execution_id
         self.number = message.number
         self.state = ExecutionState.QUEUED
         self.done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.timeout_s: float | None = None
+        """Set when the time limit of a recovery has run out."""
         self.cancel_attempts = 0
         self.hard_stopped = False
         self._on_chunk = on_chunk
@@ -53,6 +54,11 @@ class CheckpointJob:
 
     def __repr__(self) -> str:
         return f"<CheckpointJob {self.execution_id} {self.state.name}>"
+
+    @property
+    def is_recovery(self) -> bool:
+        """Whether it brings a new worker what the one before it had."""
+        return self.is_automatic and isinstance(self.message, RestoreMessage)
 
     def advance(self, event: ExecutionEvent) -> None:
         """Move to the next state; raises :class:`UnexpectedMessage` if there is none."""
@@ -78,12 +84,18 @@ class CheckpointJob:
 
     def take_error(self, message: ErrorMessage) -> None:
         self.advance(ExecutionEvent.CANCELLED if message.cancelled else ExecutionEvent.ERROR)
-        self._settle(CheckpointError(message.error.message or message.error.type))
+        self._settle(self._failure(message.error.message or message.error.type, cancelled=message.cancelled))
 
     def give_up(self, event: ExecutionEvent, error: ErrorInfo, *, cancelled: bool = False) -> None:
         """End without a reply of the worker."""
         self.advance(event)
-        self._settle(CheckpointError(f"{'cancelled: ' if cancelled else ''}{error.message}"))
+        what = f"{'cancelled: ' if cancelled else ''}{error.message}"
+        self._settle(self._failure(what, cancelled=cancelled))
+
+    def _failure(self, what: str, *, cancelled: bool) -> CheckpointError:
+        if cancelled and self.timeout_s is not None:
+            what = f"{self.execution_id} did not end within restore_timeout_s ({self.timeout_s} s)"
+        return CheckpointError(what)
 
     def _settle(self, error: CheckpointError | None, reply: Any = None) -> None:
         if error is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from ..config import SessionConfig
 from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
@@ -11,6 +12,7 @@ from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
 from .background_tasks import BackgroundTasks
+from .checkpoint_job import CheckpointJob
 from .checkpoint_keeper import CheckpointKeeper, outlook
 from .execution import Execution, error_info, stopped_error
 from .launcher import ExitReport, Launcher, WorkerProcess
@@ -36,6 +38,7 @@ class Supervisor:
         *,
         on_gone: Callable[[], None],
         on_lost: Callable[[ExitReport], object],
+        see_through: Callable[[CheckpointJob], Coroutine[Any, Any, None]],
         background: BackgroundTasks,
     ) -> None:
         self.link: WorkerLink | None = None
@@ -50,6 +53,7 @@ class Supervisor:
         self._keeper = keeper
         self._on_gone = on_gone
         self._on_lost = on_lost
+        self._see_through = see_through
         self._background = background
         self._violation: ProtocolError | None = None
         self._starting = asyncio.Lock()
@@ -73,7 +77,7 @@ class Supervisor:
         self._schedule.advance(SessionEvent.READY)
         self._schedule.send_next()
         if recovering is not None:
-            await asyncio.wait([recovering.done])
+            await self._background.finish(self._see_through(recovering))
 
     async def _bring_up(self) -> None:
         """Make a worker and wait until it is ready; if that fails, it is ended, and nothing is left of it."""

@@ -363,3 +363,22 @@ async def test_cancelling_count_is_clean_in_the_next_cell(session):
         await session.cancel()
         await task
     assert (await session.run("await asyncio.sleep(0)\nasyncio.current_task().cancelling()")).value == 0
+
+
+async def test_X3_a_loop_that_an_insisting_cancel_left_in_place_is_not_the_next_cells(session):
+    code = """
+import asyncio, time
+asyncio.set_event_loop(asyncio.new_event_loop())
+print("on")
+while True:
+    try: time.sleep(100)
+    except asyncio.CancelledError: pass
+"""
+    async with Running(session, code) as task:
+        assert await session.cancel() is CancelOutcome.IGNORED
+        assert await session.cancel() is CancelOutcome.CANCELLED
+        assert (await task).cancelled
+    look = "task = asyncio.create_task(asyncio.sleep(0, 5))\nasyncio.get_event_loop() is task.get_loop()"
+    result = await session.run(look)
+    assert result.value is True, result.error
+    assert (await session.run("await task")).value == 5

@@ -17,7 +17,7 @@ from typing import Any
 from ..engine.async_executor import AsyncExecutor, Plan
 from ..engine.compiler import ExecutionMode
 from .handover import Handover
-from .interrupt_target import Target
+from .interrupt_target import INSIST_FROM_ATTEMPT, Target
 from .interrupts import Interrupts
 
 __all__ = ["CellRunner"]
@@ -46,10 +46,14 @@ class CellRunner:
         """The value of the cell's last expression; raises what the cell raises."""
         if self._interrupts.wanted(target.number):
             raise CancelledError("the cell was cancelled before it began")
-        if plan.cell.is_coroutine:
-            return self._run_in_loop(plan, target)
-        blocking = plan.mode is ExecutionMode.BLOCKING_SYNC
-        return self.run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
+        try:
+            if plan.cell.is_coroutine:
+                return self._run_in_loop(plan, target)
+            blocking = plan.mode is ExecutionMode.BLOCKING_SYNC
+            return self.run_outside_loop(partial(self._executor.run_sync, plan.cell), blocking=blocking)
+        finally:
+            if target.attempts >= INSIST_FROM_ATTEMPT:
+                self._handover.desk.forget_own()
 
     def run_behind_cell(self, function: Callable[[], Any]) -> Any:
         """Call ``function`` after a cell, which may have left the loop away; a cancel may end that wait."""

@@ -62,6 +62,11 @@ class LoanDesk:
         """A loop that ran in this thread has ended: the loan, if there is one here, goes on."""
         _set_running_loop(self._on_loan() if self.lent and get_ident() == self.home else None)
 
+    def forget_own(self) -> None:
+        """A cell was ended in any line of it: a loop that it has left in place is of no use to others."""
+        if self._own is not None:
+            self._set_event_loop(self.loop)
+
     def _set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """As in asyncio; a cell that brings a loop of its own does not see the one on loan."""
         self._set_current(loop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -83,7 +84,7 @@ class Router:
             self._route(item)
         except ProtocolError as error:
             self._on_violation(error)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             # A fault of ours must not take the transport, and with it the worker, along in silence.
             log.exception("message_not_handled", message=type(item).__name__)
             self._on_violation(ProtocolError(f"a {type(item).__name__} could not be handled: {error!r}"))

@@ -46,16 +46,12 @@ class CancelDesk:
 
         What the session does by itself counts only if nothing waits: else what waits longest is meant.
         """
-        running = self._router.running
-        queued = self._schedule.find_queued(execution_id)
-        if execution_id is None and (running is None or running.is_automatic):
-            queued = self._schedule.first_queued()
-        if queued is not None and self._schedule.cancel_queued(queued):
-            return CancelOutcome.CANCELLED
-        begun = queued or running
-        if begun is None or execution_id not in (None, begun.execution_id):
+        work = self._find(execution_id)
+        if work is None:
             return CancelOutcome.NOTHING_RUNNING
-        return await self._end(begun, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
+        if self._schedule.cancel_queued(work):
+            return CancelOutcome.CANCELLED
+        return await self._end(work, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
 
     def abandon(self, work: Work) -> None:
         """Nobody waits for it any more: end it, so that the next one can run.
@@ -85,6 +81,16 @@ class CancelDesk:
         if not recovery.done.done():
             recovery.timeout_s = self._restore_timeout_s
             await self._end(recovery, up_to=Rung.HARD_STOP)
+
+    def _find(self, execution_id: str | None) -> Work | None:
+        """What is meant; of several of one id, that which came first."""
+        running = self._router.running
+        if execution_id is not None:
+            is_meant = running is not None and running.execution_id == execution_id
+            return running if is_meant else self._schedule.find_queued(execution_id)
+        if running is None or running.is_automatic:
+            return self._schedule.first_queued() or running
+        return running
 
     async def _end_by_timeout(self, execution: Execution) -> None:
         if not self._schedule.cancel_queued(execution):

@@ -203,7 +203,10 @@ class Execution:
         """End without a reply of the worker: it is gone, or never got the cell."""
         self.advance(event)
         result = self._result(error=error, cancelled=cancelled)
-        self.finish(result, ErrorMessage(execution_id=self.execution_id, error=error, cancelled=cancelled))
+        last = ErrorMessage(
+            execution_id=self.execution_id, number=self.number, error=error, cancelled=cancelled
+        )
+        self.finish(result, last)
 
     def finish(self, result: ExecutionResult, last: ToSession) -> None:
         """Hand the result to everybody who waits."""

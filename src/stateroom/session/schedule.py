@@ -133,8 +133,8 @@ class Schedule:
                 work.give_up(ExecutionEvent.CANCEL, error_info(error))
             self._send_ahead()
 
-    def find_queued(self, execution_id: str | None) -> Work | None:
-        """The piece of work with this id that has not begun."""
+    def find_queued(self, execution_id: str) -> Work | None:
+        """The first piece of work with this id that has not begun."""
         return next((work for work in self.queued if work.execution_id == execution_id), None)
 
     def first_queued(self) -> Work | None:
@@ -189,7 +189,7 @@ class Schedule:
         if not self._withdraw(work.number):
             return False
         self.ahead = None
-        self._router.withdrawn.append(work.execution_id)
+        self._router.withdrawn.add(work.number)
         return True
 
     def _take_ahead(self) -> Execution | None:

@@ -49,7 +49,7 @@ class CancelDesk:
         work = self._find(execution_id)
         if work is None:
             return CancelOutcome.NOTHING_RUNNING
-        if self._schedule.cancel_queued(work):
+        if self._schedule.cancel_unbegun(work):
             return CancelOutcome.CANCELLED
         return await self._end(work, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
 
@@ -58,7 +58,7 @@ class CancelDesk:
 
         The worker is not killed for a checkpoint or a restore: what it holds may be all that there is.
         """
-        if not self._schedule.cancel_queued(work) and not work.done.done():
+        if not self._schedule.cancel_unbegun(work) and not work.done.done():
             up_to = Rung.INSIST if isinstance(work, CheckpointJob) else Rung.HARD_STOP
             self._background.run(self._end(work, up_to=up_to))
 
@@ -93,7 +93,7 @@ class CancelDesk:
         return running
 
     async def _end_by_timeout(self, execution: Execution) -> None:
-        if not self._schedule.cancel_queued(execution):
+        if not self._schedule.cancel_unbegun(execution):
             await self._end(execution, up_to=Rung.HARD_STOP)
 
     async def _end(self, work: Work, *, up_to: Rung) -> CancelOutcome:

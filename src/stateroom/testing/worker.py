@@ -155,7 +155,7 @@ class ScriptedWorker:
     def read_rest(self, buffer: memoryview) -> int:
         return self.channel.read_rest(buffer)
 
-    def withdraw(self, number: int) -> bool:
+    def withdraw(self, number: int, behind: int = 0) -> bool:
         for message in self._inbox:
             if isinstance(message, Job) and message.number == number:
                 self._inbox.remove(message)

@@ -33,7 +33,7 @@ class Schedule:
         may_send_ahead: bool,
     ) -> None:
         self.state = SessionState.NEW
-        self.waiting: deque[Work] = deque()
+        self._waiting: deque[Work] = deque()
         self.ahead: Execution | None = None
         """What the worker has got already; it begins when the running cell has ended, unless withdrawn."""
         self._sent_behind = 0
@@ -51,7 +51,7 @@ class Schedule:
     @property
     def queued(self) -> list[Work]:
         """What has not begun, in the order in which it will."""
-        return [*([self.ahead] if self.ahead is not None else ()), *self.waiting]
+        return [*([self.ahead] if self.ahead is not None else ()), *self._waiting]
 
     @property
     def is_closing(self) -> bool:
@@ -95,12 +95,18 @@ class Schedule:
         if self.state in (SessionState.IDLE, SessionState.CLOSING):
             self._begin(work)
         elif queue:
-            self.waiting.append(work)
+            self._waiting.append(work)
             self._send_ahead()
         else:
             running = self._router.running
             what = running.execution_id if running is not None else "a restart"
             raise Busy(f"{what} is running and queue=False was given")
+
+    def put_first(self, work: Work) -> None:
+        """Let it wait, before all that wait; :meth:`send_next` begins it. The worker has nothing."""
+        assert self._router.running is None
+        assert self.ahead is None
+        self._waiting.appendleft(work)
 
     def done(self) -> None:
         """What ran has ended, or was withdrawn; what was sent ahead is the worker's next."""
@@ -121,13 +127,13 @@ class Schedule:
         ahead = self._take_ahead()
         if ahead is None or not withdraw(ahead.number):
             return ahead
-        self.waiting.appendleft(ahead)
+        self._waiting.appendleft(ahead)
         return None
 
     def send_next(self) -> None:
         """Begin what waits longest, if nothing runs."""
-        while self.waiting and self.state is SessionState.IDLE:
-            work = self.waiting.popleft()
+        while self._waiting and self.state is SessionState.IDLE:
+            work = self._waiting.popleft()
             try:
                 self._begin(work)
             except (FrameTooLarge, NotPlainData) as error:
@@ -149,8 +155,8 @@ class Schedule:
         """
         if work is self._router.running:
             return self._cancel_sent(work)
-        if work in self.waiting:
-            self.waiting.remove(work)
+        if work in self._waiting:
+            self._waiting.remove(work)
         elif work is not self.ahead or not self._withdraw_ahead(work):
             return False
         _end_unbegun(work)
@@ -165,17 +171,17 @@ class Schedule:
     def fail_queued(self, error: Exception) -> None:
         """Nothing that has not begun will run."""
         self._take_back()
-        while self.waiting:
-            self.waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
+        while self._waiting:
+            self._waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
 
     def _send_ahead(self) -> None:
         """Let the worker have the next cell while one runs."""
         running = self._router.running
         if not self._may_send_ahead or self.state is not SessionState.BUSY or self._sent_behind:
             return
-        if not isinstance(running, Execution) or not self.waiting:
+        if not isinstance(running, Execution) or not self._waiting:
             return
-        work = self.waiting[0]
+        work = self._waiting[0]
         if isinstance(work, Execution):
             work.message.after = running.number
             try:
@@ -183,13 +189,13 @@ class Schedule:
             except (FrameTooLarge, NotPlainData):
                 return  # told when its turn comes
             self.ahead, self._sent_behind = work, work.number
-            self.waiting.popleft()
+            self._waiting.popleft()
 
     def _take_back(self) -> None:
         """Put what was sent ahead into the queue again, unless it has begun."""
         ahead = self.ahead
         if ahead is not None and self._withdraw_ahead(ahead):
-            self.waiting.appendleft(ahead)
+            self._waiting.appendleft(ahead)
 
     def _withdraw_ahead(self, work: Work) -> bool:
         if not self._withdraw_sent(work, behind=0):

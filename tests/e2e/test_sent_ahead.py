@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import random
 
 import stateroom
@@ -77,3 +78,32 @@ async def test_a_result_does_not_wait_for_a_next_cell_that_lets_no_other_thread_
         assert len((await large).value) == 8_000_000
         assert await session.cancel("deaf", hard_stop=True) == "stopped"
         assert not (await deaf).ok
+
+
+async def test_a_cell_behind_a_task_that_blocks_the_loop_is_cancelled_and_the_worker_stays(tmp_path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    block = f"""
+import asyncio
+ran = []
+async def block():
+    open({str(gate)!r}, "rb").read()
+task = asyncio.create_task(block())
+"""
+    async with stateroom.Session() as session:
+        await session.run(block, check=True)
+        with await asyncio.to_thread(open, gate, "wb"):  # the task is there
+            pid = session.pid
+            first = asyncio.create_task(session.run("ran.append(1)"))
+            second = asyncio.create_task(session.run("ran.append(2)", execution_id="second"))
+            await asyncio.sleep(0)
+            assert await session.cancel() == "cancelled"
+            assert await session.cancel("second") == "cancelled"
+            limited = await session.run("ran.append(3)", timeout=0.05)
+            assert "did not begin" in limited.error.message
+            last = asyncio.create_task(session.run("ran.append(4)\nran"))
+            await asyncio.sleep(0)
+        assert (await last).value == [4]
+        for result in (await first, await second):
+            assert (result.cancelled, result.error.message) == (True, "cancelled before it began")
+        assert session.pid == pid

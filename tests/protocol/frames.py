@@ -45,7 +45,7 @@ def output(text: str) -> bytes:
 
 
 def result(buffers=None, **fields) -> ResultMessage:
-    message = ResultMessage(execution_id="e1", mode="simple_sync", duration_s=0.5, **fields)
+    message = ResultMessage(execution_id="e1", number=1, mode="simple_sync", duration_s=0.5, **fields)
     message.buffers = buffers
     return message
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stateroom.protocol.cancel_page import CancelPage
+from stateroom.protocol.cancel_page import MAX_WITHDRAWN, CancelPage
 
 
 @pytest.fixture
@@ -56,9 +56,41 @@ def test_withdrawing_does_not_touch_a_request(pages):
     assert worker.read() == (3, 1)
 
 
+def test_what_comes_before_one_that_has_begun_has_ended_and_cannot_be_withdrawn(pages):
+    session, worker = pages
+    assert worker.begin(7)
+    assert worker.begin(9)
+    assert not session.withdraw(7, behind=9)
+
+
+def test_what_comes_before_one_that_has_not_begun_can_be_withdrawn(pages):
+    session, worker = pages
+    assert worker.begin(5)
+    assert session.withdraw(7, behind=9)
+    assert not worker.begin(7)
+    assert worker.begin(9)
+
+
+def test_as_many_as_may_be_are_all_remembered(pages):
+    session, worker = pages
+    numbers = range(1, MAX_WITHDRAWN + 1)
+    for number in numbers:
+        assert session.withdraw(number)
+    assert [worker.begin(number) for number in numbers] == [False] * MAX_WITHDRAWN
+
+
+def test_attempts_to_withdraw_what_has_begun_displace_nothing(pages):
+    session, worker = pages
+    assert worker.begin(1)
+    assert session.withdraw(2)
+    for _ in range(2 * MAX_WITHDRAWN):
+        assert not session.withdraw(1)
+    assert not worker.begin(2)
+
+
 WORKER = """
 import sys
-from stateroom.protocol.cancel_page import CancelPage
+from stateroom.protocol.cancel_page import MAX_WITHDRAWN, CancelPage
 page = CancelPage(int(sys.argv[1]))
 for number in range(1, int(sys.argv[2]) + 1):
     while page.read()[1] < number:

@@ -37,7 +37,10 @@ def test_every_type_of_message_survives():
     messages = [
         ReadyMessage(protocol_version=PROTOCOL_VERSION, python_version="3.13.0", pid=7),
         ErrorMessage(
-            execution_id="e1", error=ErrorInfo(type="X", group=[ErrorInfo(type="Y")]), cancelled=True
+            execution_id="e1",
+            number=1,
+            error=ErrorInfo(type="X", group=[ErrorInfo(type="Y")]),
+            cancelled=True,
         ),
         OutputMessage(stream="stderr", execution_id=None, data="in the header"),
     ]
@@ -161,7 +164,7 @@ def test_unknown_fields_and_unwanted_payloads_are_ignored():
 
 def test_a_peer_cannot_set_buffers_in_the_header():
     header = msgspec.msgpack.encode(
-        {"type": "result", "execution_id": "e", "mode": "m", "duration_s": 0.0, "buffers": 5}
+        {"type": "result", "execution_id": "e", "number": 1, "mode": "m", "duration_s": 0.0, "buffers": 5}
     )
     (item,) = feed(make_reader(), frame(header))
     assert item.buffers is None

@@ -96,7 +96,7 @@ def test_a_limit_that_cannot_work_is_a_config_error(limit):
 
 def test_lone_surrogates_in_a_header_arrive_as_escapes():
     error = ErrorInfo(type="E\ud800", notes=["n\udfff", "ok ü"])
-    message = ErrorMessage(execution_id="e1", error=error)
+    message = ErrorMessage(execution_id="e1", number=1, error=error)
     (item,) = feed(make_reader(), wire(message))
     assert item.error == ErrorInfo(type="E\\ud800", notes=["n\\udfff", "ok ü"])
     assert error.type == "E\ud800"

@@ -105,6 +105,24 @@ async def test_a_consumer_that_stops_pauses_the_worker_and_one_that_goes_on_gets
 
 
 @virtual_time
+async def test_what_came_together_with_the_message_that_paused_it_reaches_the_consumer():
+    async with Stage() as stage:
+        messages = stage.session.execute("")
+        first = asyncio.ensure_future(anext(messages))
+        cell = await stage.worker.next_cell()
+        for text in (*[BLOCK] * 4, BLOCK[1000:], *["x"] * 100):
+            cell.print(text)
+        cell.succeed()
+        await first
+        await settled()
+        assert stage.worker.channel.is_paused
+        assert stage.worker.channel.in_flight_bytes == 0  # the session holds the rest and the result
+        async with asyncio.timeout(60):
+            rest = [message async for message in messages]
+        assert [type(message) for message in rest] == [OutputMessage] * 104 + [ResultMessage]
+
+
+@virtual_time
 async def test_the_reply_to_a_cancel_gets_past_a_consumer_that_has_stopped():
     async with Stage() as stage:
         messages, first, cell = await stage.begin_stream()

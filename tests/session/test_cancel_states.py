@@ -6,7 +6,7 @@ import pytest
 from stage import Stage, cancelled, end_cancelled, now, sent, turns
 
 from stateroom import CancelOutcome
-from stateroom.protocol.messages import ExecuteMessage, ShutdownMessage
+from stateroom.protocol.messages import ShutdownMessage
 from stateroom.testing import virtual_time
 
 
@@ -64,21 +64,6 @@ async def test_without_a_name_the_running_cell_is_meant_and_not_those_that_wait(
         assert (await running).cancelled
         (await stage.worker.next_cell()).succeed()
         assert (await waiting).ok
-
-
-@virtual_time
-async def test_a_cell_that_was_sent_and_is_not_taken_yet():
-    """A cancel that comes before the cell has begun does nothing; it is repeated until it counts."""
-    async with Stage() as stage:
-        running = stage.run("1")
-        await stage.worker.has_received(ExecuteMessage)
-        cancelling = asyncio.create_task(stage.session.cancel())
-        await stage.worker.until(lambda: len(stage.worker.cancels) >= 3)
-        cell = await stage.worker.next_cell()
-        await cell.cancelled()
-        end_cancelled(cell)
-        assert await cancelling is CancelOutcome.CANCELLED
-        assert (await running).cancelled
 
 
 @virtual_time

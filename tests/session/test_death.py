@@ -1,6 +1,7 @@
 """A worker that ends, at each point of its life, and what everybody hears of it."""
 
 import asyncio
+import itertools
 import signal
 
 import pytest
@@ -196,24 +197,27 @@ async def test_a_stream_ends_with_the_death():
 @virtual_time
 async def test_a_reply_that_is_cut_at_any_byte_is_the_death_and_never_half_a_message():
     """Of output and a result, all that is whole counts; a piece of a frame is nothing."""
-    async with Stage() as stage:
-        worker = stage.worker
-        output = worker.channel.encode(OutputMessage(execution_id="cell"), payload=b"whole")
-        frames = output + worker.channel.encode(
-            ResultMessage(execution_id="cell", mode="simple_sync", duration_s=0.0, repr="1")
+
+    def reply_to(cell):
+        encode = cell.worker.channel.encode
+        result = ResultMessage(
+            execution_id="cell", number=cell.number, mode="simple_sync", duration_s=0.0, repr="1"
         )
-        for cut in range(len(frames)):
-            running, _ = await stage.begin(execution_id="cell")
-            stage.worker.channel.send_bytes(frames[:cut])
+        return encode(OutputMessage(execution_id="cell"), payload=b"whole"), encode(result)
+
+    async with Stage() as stage:
+        for cut in itertools.count():
+            running, cell = await stage.begin(execution_id="cell")
+            output, end = reply_to(cell)
+            stage.worker.channel.send_bytes((output + end)[:cut])
             stage.worker.exit(4)
             result = await running
-            assert (result.error.type, result.error.exit_status) == ("WorkerDied", 4), cut
             assert result.stdout == ("whole" if cut >= len(output) else ""), cut
+            if cut == len(output + end):
+                break
+            assert (result.error.type, result.error.exit_status) == ("WorkerDied", 4), cut
             await stage.next_worker(stage.session.restart())
-        running, _ = await stage.begin(execution_id="cell")
-        stage.worker.channel.send_bytes(frames)
-        stage.worker.exit(4)
-        assert (await running).repr == "1"
+        assert result.repr == "1"
 
 
 @virtual_time

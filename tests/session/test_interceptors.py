@@ -61,7 +61,7 @@ async def test_interceptors_see_each_message_first_and_in_order(bench):
     bench.interceptors.add(lambda message: order.append(message))
     execution = bench.run()
     messages = [OutputMessage(execution_id="e1", data=str(n)) for n in range(3)]
-    messages.append(ResultMessage(execution_id="e1", mode="simple_sync", duration_s=0.0))
+    messages.append(ResultMessage(execution_id="e1", number=1, mode="simple_sync", duration_s=0.0))
     for message in messages:
         bench.router.deliver(message)
         assert order[-1] is message
@@ -201,11 +201,11 @@ async def test_interceptors_may_change_while_they_are_called(bench):
 @pytest.mark.parametrize(
     "item",
     [
-        ResultMessage(execution_id="other", mode="x", duration_s=0.0),
-        ErrorMessage(execution_id="other", error=ErrorInfo(type="X")),
+        ResultMessage(execution_id="other", number=2, mode="x", duration_s=0.0),
+        ErrorMessage(execution_id="other", number=2, error=ErrorInfo(type="X")),
         ReadyMessage(protocol_version=1, python_version="3", pid=1),
         MalformedFrame("bytes"),
-        ResultMessage(execution_id="e1", mode="x", duration_s=0.0, value=b"\xc1"),
+        ResultMessage(execution_id="e1", number=1, mode="x", duration_s=0.0, value=b"\xc1"),
     ],
     ids=["result of another", "error of another", "ready", "malformed frame", "malformed value"],
 )

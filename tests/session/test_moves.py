@@ -15,6 +15,7 @@ from stateroom.protocol.messages import (
     DisplayMessage,
     ErrorInfo,
     ErrorMessage,
+    ExecuteMessage,
     FaultMessage,
     HeartbeatMessage,
     InputMessage,
@@ -34,23 +35,25 @@ S, E = ExecutionState, ExecutionEvent
 ERROR = ErrorInfo(type="ValueError", text="ValueError\n")
 
 
-def result(name):
-    return ResultMessage(execution_id=name, mode="simple_sync", duration_s=0.0)
+def result(cell):
+    return ResultMessage(
+        execution_id=cell.execution_id, number=cell.number, mode="simple_sync", duration_s=0.0
+    )
 
 
-def error(name):
-    return ErrorMessage(execution_id=name, error=ERROR)
+def error(cell):
+    return ErrorMessage(execution_id=cell.execution_id, number=cell.number, error=ERROR)
 
 
-def cancelled(name):
-    return ErrorMessage(execution_id=name, error=ERROR, cancelled=True)
+def cancelled(cell):
+    return ErrorMessage(execution_id=cell.execution_id, number=cell.number, error=ERROR, cancelled=True)
 
 
 OUTPUT = {
-    "output": lambda name: OutputMessage(execution_id=name, data="x"),
-    "display": lambda name: DisplayMessage(execution_id=name, mime={"text/plain": "x"}),
-    "clear": lambda name: ClearMessage(execution_id=name),
-    "progress": lambda name: ProgressMessage(execution_id=name, progress_id="1"),
+    "output": lambda cell: OutputMessage(execution_id=cell.execution_id, data="x"),
+    "display": lambda cell: DisplayMessage(execution_id=cell.execution_id, mime={"text/plain": "x"}),
+    "clear": lambda cell: ClearMessage(execution_id=cell.execution_id),
+    "progress": lambda cell: ProgressMessage(execution_id=cell.execution_id, progress_id="1"),
 }
 EVENTS = {
     **dict.fromkeys(OUTPUT, E.OUTPUT),
@@ -61,41 +64,46 @@ EVENTS = {
 }
 FOR_CELLS = {
     **OUTPUT,
-    "input": lambda name: InputMessage(input_id="7", execution_id=name),
+    "input": lambda cell: InputMessage(input_id="7", execution_id=cell.execution_id),
     "result": result,
     "error": error,
     "cancelled": cancelled,
 }
 HARMLESS = {
     "heartbeat": lambda _: HeartbeatMessage(),
-    "warning": lambda name: WarningMessage(event="blocking", execution_id=name),
+    "warning": lambda cell: WarningMessage(event="blocking", execution_id=cell.execution_id),
     "fault": lambda _: FaultMessage(reason="something was odd"),
-    "step": lambda name: StepMessage(request_id="1", name="pay", execution_id=name),
+    "step": lambda cell: StepMessage(request_id="1", name="pay", execution_id=cell.execution_id),
 }
 NEVER = {
     "ready": lambda _: ReadyMessage(protocol_version=PROTOCOL_VERSION, python_version="3.13.0", pid=1),
-    "checkpoint chunk": lambda name: CheckpointChunkMessage(execution_id=name),
-    "checkpointed": lambda name: CheckpointedMessage(execution_id=name, duration_s=0.0),
-    "restored": lambda name: RestoredMessage(execution_id=name),
+    "checkpoint chunk": lambda cell: CheckpointChunkMessage(
+        execution_id=cell.execution_id, number=cell.number
+    ),
+    "checkpointed": lambda cell: CheckpointedMessage(
+        execution_id=cell.execution_id, number=cell.number, duration_s=0.0
+    ),
+    "restored": lambda cell: RestoredMessage(execution_id=cell.execution_id, number=cell.number),
 }
 MESSAGES = {**FOR_CELLS, **HARMLESS, **NEVER}
 STATES = [S.QUEUED, S.RUNNING, S.WAITING_INPUT, S.SUCCEEDED, S.FAILED, S.CANCELLED]
 
 
 async def bring(stage, state):
-    """An execution in this state: its id, and what its caller waits for."""
+    """An execution in this state: its message, and what its caller waits for."""
     if state is S.QUEUED:
         stage.run("before", on_input=never)
         await stage.worker.next_cell()
-        return "cell", stage.run("", execution_id="cell")
+        running = stage.run("", execution_id="cell")
+        return await stage.worker.receive(ExecuteMessage), running
     running, cell = await stage.begin(execution_id="cell", on_input=never)
     if state is S.WAITING_INPUT:
         stage.worker.send(InputMessage(input_id="0", execution_id="cell"))
     ends = {S.SUCCEEDED: result, S.FAILED: error, S.CANCELLED: cancelled}
     if state in ends:
-        stage.worker.send(ends[state]("cell"))
+        stage.worker.send(ends[state](cell))
         await running
-    return cell.execution_id, running
+    return cell.message, running
 
 
 async def never(_):
@@ -116,10 +124,10 @@ def is_legal(state, name):
 @virtual_time
 async def test_a_message_in_a_state(state, name):
     async with Stage() as stage:
-        execution_id, running = await bring(stage, state)
+        cell, running = await bring(stage, state)
         await turns()
         worker = stage.worker
-        worker.send(MESSAGES[name](execution_id))
+        worker.send(MESSAGES[name](cell))
         await asyncio.sleep(1)
         assert worker.was_killed is not is_legal(state, name)
         if not is_legal(state, name):
@@ -127,7 +135,7 @@ async def test_a_message_in_a_state(state, name):
             if state in {S.RUNNING, S.WAITING_INPUT}:
                 assert running.result().error.type == "UnexpectedMessage"
         elif name in EVENTS and state in {S.RUNNING, S.WAITING_INPUT}:
-            after = advance_execution(state, EVENTS[name], execution_id)
+            after = advance_execution(state, EVENTS[name], cell.execution_id)
             assert running.done() is (after in ENDED)
             assert stage.session.state == ("idle" if after in ENDED else "busy")
         else:
@@ -143,13 +151,13 @@ async def test_output_belongs_to_its_cell_while_that_runs_and_is_late_else(state
     late = []
     async with Stage() as stage:
         stage.session.on_late_output = stage.session.on_late_display = late.append
-        execution_id, running = await bring(stage, state)
+        cell, running = await bring(stage, state)
         await turns()
-        message = OUTPUT[name](execution_id)
+        message = OUTPUT[name](cell)
         stage.worker.send(message)
         await asyncio.sleep(1)
         if state in {S.RUNNING, S.WAITING_INPUT}:
-            stage.worker.send(result(execution_id))
+            stage.worker.send(result(cell))
             shown = await running
             assert late == []
             assert (shown.stdout, len(shown.displays)) == (
@@ -166,10 +174,10 @@ async def test_output_belongs_to_its_cell_while_that_runs_and_is_late_else(state
 async def test_a_reply_for_another_cell_than_the_running_one_gives_the_worker_up(name):
     async with Stage() as stage:
         running, _ = await stage.begin()
-        stage.worker.send(MESSAGES[name]("another"))
+        stage.worker.send(MESSAGES[name](ExecuteMessage(execution_id="another", number=99, code="")))
         failed = (await running).error
         assert failed.type == "UnexpectedMessage"
-        assert "came for another, but e1 is running" in failed.message
+        assert "came for another (number 99), but e1 is running" in failed.message
 
 
 @pytest.mark.parametrize(
@@ -200,7 +208,7 @@ async def test_a_reply_to_an_errand(order, reply, legal):
         if reply == "checkpoint":
             save_nothing(stage.worker, message)
         else:
-            stage.worker.send(MESSAGES[reply](message.execution_id))
+            stage.worker.send(MESSAGES[reply](message))
         await asyncio.gather(errand, return_exceptions=True)
         await asyncio.sleep(1)
         assert stage.worker.was_killed is not legal

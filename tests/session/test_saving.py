@@ -54,9 +54,11 @@ async def test_a_checkpoint_that_was_not_made_saved_no_cells(how, tmp_path):
         saving = asyncio.create_task(stage.session.checkpoint())
         message = await stage.worker.receive(CheckpointMessage)
         if how == "not whole":
-            chunk = CheckpointChunkMessage(execution_id=message.execution_id)
+            chunk = CheckpointChunkMessage(execution_id=message.execution_id, number=message.number)
             stage.worker.channel.send(chunk, payload=b"no checkpoint")
-            stage.worker.send(CheckpointedMessage(execution_id=message.execution_id, duration_s=0.0))
+            stage.worker.send(
+                CheckpointedMessage(execution_id=message.execution_id, number=message.number, duration_s=0.0)
+            )
         elif how == "cannot be stored":
             folder = tmp_path / "session"
             for path in folder.iterdir():
@@ -110,7 +112,7 @@ async def test_what_no_request_ends_is_left_to_end_when_its_caller_gives_up(what
         if what == "checkpoint":
             save_nothing(stage.worker, message)
         else:
-            stage.worker.send(RestoredMessage(execution_id=message.execution_id))
+            stage.worker.send(RestoredMessage(execution_id=message.execution_id, number=message.number))
         (await stage.worker.next_cell()).succeed(1)
         assert (await waiting).value == 1
         assert stage.session.info.cancels.hard_stops == 0
@@ -212,7 +214,11 @@ def hanging_restore(ends_at):
         message = await worker.receive(RestoreMessage)
         await worker.until(lambda: CancelRequest(message.number, ends_at) in worker.cancels)
         error = ErrorInfo(type="CancelledError", message="")
-        worker.send(ErrorMessage(execution_id=message.execution_id, error=error, cancelled=True))
+        worker.send(
+            ErrorMessage(
+                execution_id=message.execution_id, number=message.number, error=error, cancelled=True
+            )
+        )
         (await worker.next_cell()).succeed(42)
 
     return script

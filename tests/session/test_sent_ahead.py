@@ -236,8 +236,58 @@ async def test_close_ends_one_that_has_begun_and_then_saves_the_state(tmp_path):
         end_cancelled(begun)
         job = await stage.worker.receive(CheckpointMessage)
         stage.worker.send(
-            ErrorMessage(execution_id=job.execution_id, error=ErrorInfo(type="X", message="no"))
+            ErrorMessage(
+                execution_id=job.execution_id, number=job.number, error=ErrorInfo(type="X", message="no")
+            )
         )
         await closing
         assert (await first).ok
         assert (await second).cancelled
+
+
+# An id may be used again, while its first execution is there
+
+
+@virtual_time
+async def test_of_two_of_the_same_id_the_one_that_runs_is_cancelled_first():
+    async with Stage() as stage:
+        first, cell = await stage.begin("first", execution_id="a")
+        second = stage.run("second", execution_id="a")
+        await turns()
+        cancelling = asyncio.create_task(stage.session.cancel("a"))
+        await cell.cancelled()
+        cell.fail(asyncio.CancelledError(), cancelled=True)
+        assert await cancelling is CancelOutcome.CANCELLED
+        assert (await first).cancelled
+        assert (await stage.worker.next_cell()).code == "second"
+        stage.worker.cell.succeed()
+        assert (await second).ok
+
+
+@virtual_time
+async def test_of_two_of_the_same_id_each_gets_its_own_reply_though_one_was_withdrawn():
+    async with Stage() as stage:
+        first, cell = await stage.begin("first", execution_id="a")
+        second = stage.run("second", execution_id="a")
+        await turns()
+        await cancelled(second)
+        cell.fail(asyncio.CancelledError("of the first"), cancelled=True)
+        result = await first
+        assert (result.cancelled, result.error.message) == (True, "of the first")
+        assert await stage.works()
+
+
+@virtual_time
+async def test_of_three_of_the_same_id_the_replies_are_not_mistaken():
+    async with Stage() as stage:
+        first, cell = await stage.begin("first", execution_id="a")
+        second = stage.run("second", execution_id="a")
+        await turns()
+        await cancelled(second)
+        third = stage.run("third", execution_id="a")
+        await turns()
+        cell.succeed(1)
+        assert (await first).value == 1
+        assert (await stage.worker.next_cell()).code == "third"
+        stage.worker.cell.succeed(3)
+        assert (await third).value == 3

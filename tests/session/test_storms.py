@@ -89,7 +89,9 @@ async def send_garbage(cell):
 
 
 async def reply_for_another(cell):
-    cell.worker.send(ResultMessage(execution_id="another", mode="simple_sync", duration_s=0.0))
+    cell.worker.send(
+        ResultMessage(execution_id="another", number=cell.number + 1000, mode="simple_sync", duration_s=0.0)
+    )
     await asyncio.sleep(5)
 
 
@@ -158,7 +160,7 @@ class Workers:
             await asyncio.sleep(1 if play is clean_up else 0)
             save_nothing(worker, message)
         else:
-            worker.send(RestoredMessage(execution_id=message.execution_id))
+            worker.send(RestoredMessage(execution_id=message.execution_id, number=message.number))
 
     async def _die_later(self, worker):
         await worker.until(lambda: worker.was_killed or worker.returncode is not None)

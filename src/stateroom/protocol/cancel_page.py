@@ -4,12 +4,12 @@ The session writes the number of the execution and of the attempt, then signals 
 worker's handler compares. So a cancel that arrives late finds another number and does nothing,
 and no byte has to travel through a transport that a busy worker may not be reading.
 
-An execution that was sent while another one runs can be withdrawn: not one line of it runs then.
-The session writes its number and looks which one the worker began last; the worker writes the
-number of the one that it is about to begin and looks which are withdrawn. One of the two sees the
-other at least, so none runs that was said to be withdrawn. If both do, it does not run either; so
-the worker answers for each one that it finds withdrawn, and the session passes over the answers
-that it does not need.
+An execution that the worker has not begun, since another one runs or a background task keeps it busy,
+can be withdrawn: not one line of it runs then. The session writes its number and looks which one the
+worker began last; the worker writes the number of the one that it is about to begin and looks which
+are withdrawn. One of the two sees the other at least, so none runs that was said to be withdrawn. If
+both do, it does not run either; so the worker answers for each one that it finds withdrawn, and the
+session passes over the answers that it does not need.
 
 What each writes must be out before it reads: on x86 the lock that it takes in between sees to that.
 ARM promises it of no instruction that Python offers, though a write takes nanoseconds, and the way
@@ -24,14 +24,16 @@ import os
 import sys
 import threading
 
-__all__ = ["CANCEL_SIGNAL_NAME", "CancelPage"]
+__all__ = ["CANCEL_SIGNAL_NAME", "MAX_WITHDRAWN", "CancelPage"]
 
 CANCEL_SIGNAL_NAME = "SIGURG"
 """Ignored by default, so that one that comes too early or too late harms nobody; rarely used by programs."""
 
 _NUMBER, _ATTEMPT, _BEGUN = range(3)
-_WITHDRAWN = slice(3, 11)
-"""The last ones; no more than two can be withdrawn before the worker has looked."""
+MAX_WITHDRAWN = 30
+"""So many can be withdrawn before the worker has looked."""
+_WITHDRAWN = slice(3, 3 + MAX_WITHDRAWN + 2)
+"""The last ones. One that is unanswered outlives MAX_WITHDRAWN others, and one that was sent before it."""
 
 
 class CancelPage:
@@ -46,6 +48,7 @@ class CancelPage:
         self._words = memoryview(self._memory).cast("Q")
         self._between = threading.Lock()
         self._places = itertools.cycle(range(_WITHDRAWN.start, _WITHDRAWN.stop))
+        self._place = next(self._places)
 
     @classmethod
     def create(cls) -> CancelPage:
@@ -74,11 +77,17 @@ class CancelPage:
         """The number of the execution to cancel, and which attempt this is."""
         return self._words[_NUMBER], self._words[_ATTEMPT]
 
-    def withdraw(self, number: int) -> bool:
-        """From the session: ``number`` shall not begin; False if it has, or may have, begun."""
-        self._words[next(self._places)] = number
+    def withdraw(self, number: int, behind: int = 0) -> bool:
+        """From the session: ``number`` shall not begin; False if it has, or may have, begun.
+
+        So has it if ``behind``, the only one that was sent after it, has begun.
+        """
+        self._words[self._place] = number
         with self._between:
-            return self._words[_BEGUN] != number
+            if self._words[_BEGUN] in (number, behind or number):
+                return False  # the place is free again
+        self._place = next(self._places)
+        return True
 
     def begin(self, number: int) -> bool:
         """From the worker: ``number`` is about to begin; False if it was withdrawn, and must not."""

@@ -7,11 +7,12 @@ An execution::
 
     QUEUED ──execute──▶ RUNNING ──input──▶ WAITING_INPUT
       │                 │     ◀─input_response─┘    │
-      │ cancel          └───────────┬───────────────┘
-      ▼                             │ result  error  cancelled  worker_lost
-    CANCELLED                       ▼
+      │ cancel   cancel │───────────┬───────────────┘
+      ▼                 ▼           │ result  error  cancelled  worker_lost
+    CANCELLED       CANCELLED       ▼
                   SUCCEEDED  FAILED  CANCELLED  LOST
 
+A cell that was sent may be unbegun all the same, and can be withdrawn: a cancel before it began.
 Threads and tasks outlive the cell that started them, so output and input are legal after the
 end, input is legal while other input is waited for, and a cell can end while its thread waits.
 Of a lost worker only the last words can still come.
@@ -53,7 +54,7 @@ class ExecutionState(StrEnum):
     """Where one execution stands."""
 
     QUEUED = "queued"
-    """Known to the session, not begun. The next one may have been sent, and can be withdrawn."""
+    """Known to the session, not begun. The next one may have been sent."""
     RUNNING = "running"
     """Sent; the worker has not replied."""
     WAITING_INPUT = "waiting for input"
@@ -131,6 +132,7 @@ def _execution_moves() -> dict[ExecutionState, dict[ExecutionEvent, ExecutionSta
             event.OUTPUT: state.RUNNING,
             event.INPUT: state.WAITING_INPUT,
             event.INPUT_RESPONSE: state.RUNNING,  # for the second of two requests
+            event.CANCEL: state.CANCELLED,
             **ends,
         },
         state.WAITING_INPUT: {

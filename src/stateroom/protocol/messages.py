@@ -83,7 +83,7 @@ class ConfigureMessage(_Message, tag="configure"):
 
 
 class ExecuteMessage(_Message, tag="execute"):
-    """Run one cell. ``number`` is what the cancel page names it by; it only grows.
+    """Run one cell. ``number`` is what replies and the cancel page name it by, for ids may be used again.
 
     While execution ``after`` runs, the worker keeps this one, and begins it when that one has ended.
     """
@@ -252,6 +252,8 @@ class ResultMessage(_Message, tag="result", dict=True):
 
     execution_id: str
     """Of the cell."""
+    number: int
+    """Its number, which no other has."""
     mode: str
     """How it ran: a value of :class:`ExecutionMode`."""
     duration_s: float
@@ -299,6 +301,8 @@ class ErrorMessage(_Message, tag="error"):
 
     execution_id: str
     """Of the cell."""
+    number: int
+    """Its number, which no other has."""
     error: ErrorInfo
     """What ended it."""
     mode: str = "unknown"
@@ -317,6 +321,7 @@ class CheckpointChunkMessage(_Message, tag="checkpoint_chunk", dict=True):
     """The next piece of a checkpoint, as raw bytes behind the message."""
 
     execution_id: str
+    number: int
 
     @property
     def data(self) -> memoryview:
@@ -331,6 +336,7 @@ class CheckpointedMessage(_Message, tag="checkpointed"):
     """All pieces of a checkpoint have been sent."""
 
     execution_id: str
+    number: int
     duration_s: float
 
 
@@ -339,6 +345,8 @@ class RestoredMessage(_Message, tag="restored"):
 
     execution_id: str
     """Of the restoring."""
+    number: int
+    """Its number, which no other has."""
     restored: list[str] = []
     """Names that came back."""
     failed: dict[str, str] = {}

@@ -46,23 +46,19 @@ class CancelDesk:
 
         What the session does by itself counts only if nothing waits: else what waits longest is meant.
         """
-        running = self._router.running
-        queued = self._schedule.find_queued(execution_id)
-        if execution_id is None and (running is None or running.is_automatic):
-            queued = self._schedule.first_queued()
-        if queued is not None and self._schedule.cancel_queued(queued):
-            return CancelOutcome.CANCELLED
-        begun = queued or running
-        if begun is None or execution_id not in (None, begun.execution_id):
+        work = self._find(execution_id)
+        if work is None:
             return CancelOutcome.NOTHING_RUNNING
-        return await self._end(begun, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
+        if self._schedule.cancel_unbegun(work):
+            return CancelOutcome.CANCELLED
+        return await self._end(work, up_to=Rung.HARD_STOP if hard_stop else Rung.ASK)
 
     def abandon(self, work: Work) -> None:
         """Nobody waits for it any more: end it, so that the next one can run.
 
         The worker is not killed for a checkpoint or a restore: what it holds may be all that there is.
         """
-        if not self._schedule.cancel_queued(work) and not work.done.done():
+        if not self._schedule.cancel_unbegun(work) and not work.done.done():
             up_to = Rung.INSIST if isinstance(work, CheckpointJob) else Rung.HARD_STOP
             self._background.run(self._end(work, up_to=up_to))
 
@@ -86,8 +82,18 @@ class CancelDesk:
             recovery.timeout_s = self._restore_timeout_s
             await self._end(recovery, up_to=Rung.HARD_STOP)
 
+    def _find(self, execution_id: str | None) -> Work | None:
+        """What is meant; of several of one id, that which came first."""
+        running = self._router.running
+        if execution_id is not None:
+            is_meant = running is not None and running.execution_id == execution_id
+            return running if is_meant else self._schedule.find_queued(execution_id)
+        if running is None or running.is_automatic:
+            return self._schedule.first_queued() or running
+        return running
+
     async def _end_by_timeout(self, execution: Execution) -> None:
-        if not self._schedule.cancel_queued(execution):
+        if not self._schedule.cancel_unbegun(execution):
             await self._end(execution, up_to=Rung.HARD_STOP)
 
     async def _end(self, work: Work, *, up_to: Rung) -> CancelOutcome:

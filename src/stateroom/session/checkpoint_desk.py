@@ -57,7 +57,7 @@ class CheckpointDesk:
         except CheckpointError as error:
             log.warning("automatic_checkpoint_failed", error=str(error))
             return
-        self._schedule.waiting.appendleft(saving.job)
+        self._schedule.put_first(saving.job)
         self._background.run(self._finish_automatic(saving))
 
     async def restore(self, saved: Checkpoint, **how: bool) -> RestoredMessage:

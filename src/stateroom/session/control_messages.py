@@ -10,6 +10,7 @@ import msgspec
 from ..logs import get_logger
 from ..protocol.messages import FaultMessage, HeartbeatMessage, StepMessage, StepReplyMessage, ToSession
 from .background_tasks import BackgroundTasks
+from .callbacks import pass_on_exit
 from .link import WorkerLink
 from .supervisor import Supervisor
 
@@ -51,8 +52,9 @@ class ControlMessages:
                 reply = await self.on_step(message)
             except asyncio.CancelledError:
                 reply.error = "on_step was cancelled"
-            except Exception as error:
+            except BaseException as error:
                 log.exception("step_failed", step=message.name, execution_id=message.execution_id)
                 reply.error = f"{type(error).__name__}: {error}"
+                pass_on_exit(error)
         if link is not None and self._supervisor.link is link:  # else another worker would get it
             link.send(reply)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ExecutionError, NotPlainData
-from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
     ClearMessage,
@@ -24,6 +22,7 @@ from ..protocol.messages import (
     ToSession,
 )
 from ..protocol.values import decode_value
+from .callbacks import call_back, check_callback
 from .displays import Displays
 from .pace import Pace
 from .stream import MessageStream
@@ -34,7 +33,6 @@ __all__ = [
     "ExecutionResult",
     "OutputCallback",
     "Rich",
-    "call_back",
     "error_info",
 ]
 
@@ -42,9 +40,6 @@ Rich = DisplayMessage | ClearMessage | ProgressMessage
 """What a cell shows besides text."""
 OutputCallback = Callable[[OutputMessage], Any]
 DisplayCallback = Callable[[Rich], Any]
-
-
-log = get_logger("stateroom.session")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,7 +203,10 @@ class Execution:
         """End without a reply of the worker: it is gone, or never got the cell."""
         self.advance(event)
         result = self._result(error=error, cancelled=cancelled)
-        self.finish(result, ErrorMessage(execution_id=self.execution_id, error=error, cancelled=cancelled))
+        last = ErrorMessage(
+            execution_id=self.execution_id, number=self.number, error=error, cancelled=cancelled
+        )
+        self.finish(result, last)
 
     def finish(self, result: ExecutionResult, last: ToSession) -> None:
         """Hand the result to everybody who waits."""
@@ -228,31 +226,6 @@ class Execution:
             displays=self._displays.shown,
             **fields,
         )
-
-
-def check_callback(name: str, function: object) -> None:
-    """Raise TypeError for what :func:`call_back` cannot call."""
-    if function is None:
-        return
-    if not callable(function):
-        raise TypeError(f"{name}={function!r}: give a function")
-    if inspect.iscoroutinefunction(function):
-        raise TypeError(f"{name} is a coroutine function: give a plain one, or use session.execute()")
-
-
-def call_back(function: Callable[[Any], Any], message: Any, reports: Pace | None = None) -> None:
-    """Call a user's callback; what it raises is logged, at the pace of ``reports``, and harms nobody.
-
-    A coroutine function is refused in the same way: output does not wait for anybody.
-    """
-    try:
-        answer = function(message)
-        if inspect.iscoroutine(answer):
-            answer.close()
-            raise TypeError("this callback must be a plain function; for coroutines use session.execute()")
-    except Exception:
-        if reports is None or reports.allows():
-            log.exception("callback_failed", callback=getattr(function, "__qualname__", repr(function)))
 
 
 def _decode(message: ResultMessage, result: ExecutionResult) -> None:

@@ -12,6 +12,7 @@ from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState
 from ..protocol.messages import InputMessage, InputResponseMessage
 from .background_tasks import BackgroundTasks
+from .callbacks import pass_on_exit
 from .execution import Execution
 
 __all__ = ["InputCallback", "InputDesk"]
@@ -76,9 +77,10 @@ class InputDesk:
             reason = str(error) or None
         except asyncio.CancelledError:
             reason = "on_input was cancelled"  # if not by us: then nobody waits for it any more
-        except Exception as error:
+        except BaseException as error:
             log.exception("on_input_failed", input_id=message.input_id)
             reason = f"on_input raised {type(error).__name__}: {error}"
+            pass_on_exit(error)
         if text is not None and not isinstance(text, str):
             text, reason = None, f"on_input returned a {type(text).__name__}, not a string"
         # Its cell may have been cancelled meanwhile, and another worker use the same id again.

@@ -17,6 +17,7 @@ import msgspec
 
 from ..logs import get_logger
 from ..protocol.messages import ToSession
+from .callbacks import pass_on_exit
 from .pace import Pace
 
 __all__ = ["Interceptor", "InterceptorInfo", "Interceptors"]
@@ -121,8 +122,9 @@ class Interceptors:
         started = time.perf_counter()
         try:
             answer = entry.function(message)
-        except Exception as error:  # noqa: BLE001 - logged
+        except BaseException as error:  # noqa: BLE001 - logged; a CancelledError is nobody's cancel here
             self._note_error(entry, error)
+            pass_on_exit(error)
             answer = None
         entry.info.calls += 1
         if inspect.iscoroutine(answer):
@@ -154,7 +156,7 @@ class Interceptors:
         if len(self._tasks) == self.max_concurrency - 1:
             self._resume(self)
 
-    def _note_error(self, entry: _Entry, error: Exception) -> None:
+    def _note_error(self, entry: _Entry, error: BaseException) -> None:
         entry.info.errors += 1
         if entry.errors.allows():
             errors = entry.info.errors

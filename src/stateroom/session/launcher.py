@@ -60,8 +60,11 @@ class WorkerProcess(Protocol):
     def read_rest(self, buffer: memoryview) -> int:
         """Put what a worker that has ended sent, and nobody has read, into ``buffer``: so many bytes."""
 
-    def withdraw(self, number: int) -> bool:
-        """Have execution ``number``, which was sent while another one ran, not begin; False if it has."""
+    def withdraw(self, number: int, behind: int = 0) -> bool:
+        """Have execution ``number`` not begin; False if it has, as when ``behind``, sent after it, has begun.
+
+        The worker says that it was withdrawn when its turn comes.
+        """
 
     def request_cancel(self, number: int, attempt: int) -> None:
         """Ask for the end of execution ``number``; nothing happens if another one, or none, is running.

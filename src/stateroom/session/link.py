@@ -105,9 +105,9 @@ class WorkerLink:
         """Send a message; dropped if the worker is gone."""
         self._transport.send(message)
 
-    def withdraw(self, number: int) -> bool:
-        """Take back execution ``number``, which was sent ahead; False if the worker has begun it."""
-        return self.process.withdraw(number)
+    def withdraw(self, number: int, behind: int) -> bool:
+        """Take back execution ``number``; False if the worker has begun it, or ``behind``, sent after it."""
+        return self.process.withdraw(number, behind)
 
     def request_cancel(self, number: int, attempt: int) -> None:
         """One signal for the end of execution ``number``."""

@@ -56,9 +56,9 @@ class Parts:
         if self.supervisor.link is not None:
             self.supervisor.link.send(message)
 
-    def withdraw(self, number: int) -> bool:
-        """Take back execution ``number``, which was sent ahead; False if it has begun."""
-        return self.supervisor.link is not None and self.supervisor.link.withdraw(number)
+    def withdraw(self, number: int, behind: int) -> bool:
+        """Take back execution ``number``; False if it has begun, or ``behind``, which was sent after it."""
+        return self.supervisor.link is not None and self.supervisor.link.withdraw(number, behind)
 
     def pause(self, holder: object) -> None:
         """Stop reading what the worker sends until ``holder`` resumes."""

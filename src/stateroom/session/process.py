@@ -124,8 +124,8 @@ class PlumbedProcess:
         except (BlockingIOError, ConnectionResetError):
             return 0
 
-    def withdraw(self, number: int) -> bool:
-        return self._plumbing.page.withdraw(number)
+    def withdraw(self, number: int, behind: int = 0) -> bool:
+        return self._plumbing.page.withdraw(number, behind)
 
     def request_cancel(self, number: int, attempt: int) -> None:
         """Name the execution in the page and signal the worker; harmless if it is not running."""

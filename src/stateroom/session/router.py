@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,8 @@ log = get_logger("stateroom.session")
 
 Work = Execution | CheckpointJob
 """What a worker does one at a time."""
+Reply = ResultMessage | ErrorMessage | CheckpointChunkMessage | CheckpointedMessage | RestoredMessage
+"""What comes of it, and only of it."""
 
 
 class Router:
@@ -56,7 +59,7 @@ class Router:
         on_violation: Callable[[ProtocolError], None],
     ) -> None:
         self.running: Work | None = None
-        self.withdrawn: list[str] = []
+        self.withdrawn: set[int] = set()
         """Executions that the worker has got and will not begin; it says so when their turn comes."""
         self.messages = 0
         self.executions = 0
@@ -83,7 +86,7 @@ class Router:
             self._route(item)
         except ProtocolError as error:
             self._on_violation(error)
-        except Exception as error:
+        except (Exception, CancelledError) as error:
             # A fault of ours must not take the transport, and with it the worker, along in silence.
             log.exception("message_not_handled", message=type(item).__name__)
             self._on_violation(ProtocolError(f"a {type(item).__name__} could not be handled: {error!r}"))
@@ -122,13 +125,13 @@ class Router:
         self._finish(message, _take_result)
 
     def _route_error(self, message: ErrorMessage) -> None:
-        if message.cancelled and message.execution_id in self.withdrawn:
-            self.withdrawn.remove(message.execution_id)
+        if message.cancelled and message.number in self.withdrawn:
+            self.withdrawn.remove(message.number)
         else:
             self._finish(message, _take_error)
 
     def _route_chunk(self, message: CheckpointChunkMessage) -> None:
-        running = self._owner(message.execution_id)
+        running = self._owner(message)
         if not isinstance(running, CheckpointJob):
             raise UnexpectedMessage(f"a piece of checkpoint {message.execution_id} came unasked")
         running.take_chunk(message)
@@ -140,19 +143,23 @@ class Router:
         raise UnexpectedMessage("a ReadyMessage came from a worker that was ready")
 
     def _execution_of(self, execution_id: str | None) -> Execution | None:
-        running = self._owner(execution_id)
-        return running if isinstance(running, Execution) else None
-
-    def _owner(self, execution_id: str | None) -> Work | None:
+        """Whose output this is: threads and tasks know their cell by its id."""
         running = self.running
-        return running if running is not None and running.execution_id == execution_id else None
+        is_its = isinstance(running, Execution) and running.execution_id == execution_id
+        return running if is_its else None  # type: ignore[return-value]
 
-    def _finish(self, message: Any, take: Callable[[Any, Any], None]) -> None:
-        work = self._owner(message.execution_id)
+    def _owner(self, reply: Reply) -> Work | None:
+        """Whom this is a reply to, by the number: an id may be used again."""
+        running = self.running
+        return running if running is not None and running.number == reply.number else None
+
+    def _finish(self, message: Reply, take: Callable[[Any, Any], None]) -> None:
+        work = self._owner(message)
         if work is None:
             running = self.running.execution_id if self.running is not None else "nothing"
             raise UnexpectedMessage(
-                f"a {type(message).__name__} came for {message.execution_id}, but {running} is running"
+                f"a {type(message).__name__} came for {message.execution_id} (number {message.number}), "
+                f"but {running} is running"
             )
         take(work, message)
         self.release()

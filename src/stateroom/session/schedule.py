@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Busy, FrameTooLarge, NotPlainData, SessionBroken, SessionClosed
+from ..protocol.cancel_page import MAX_WITHDRAWN
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState, advance_session
 from .execution import Execution, error_info
 from .router import Router, Work
@@ -19,24 +20,24 @@ class Schedule:
     """One piece of work at a time, in the order in which it came.
 
     ``send(message)`` puts a message on the transport of the worker there is. So that the worker need not wait
-    for it, the next cell is sent while one runs, if ``may_send_ahead``; ``withdraw(number)`` takes that
-    back, or is False if the worker has begun it.
+    for it, the next cell is sent while one runs, if ``may_send_ahead``. ``withdraw(number, behind)`` takes
+    back what the worker has not begun, or is False; ``behind`` is what was sent after it, or 0.
     """
 
     def __init__(
         self,
         router: Router,
         send: Callable[[Any], None],
-        withdraw: Callable[[int], bool],
+        withdraw: Callable[[int, int], bool],
         *,
         may_send_ahead: bool,
     ) -> None:
         self.state = SessionState.NEW
-        self.waiting: deque[Work] = deque()
+        self._waiting: deque[Work] = deque()
         self.ahead: Execution | None = None
         """What the worker has got already; it begins when the running cell has ended, unless withdrawn."""
-        self._holds_next = False
-        """Whether the worker has got something behind the running cell, be it withdrawn."""
+        self._sent_behind = 0
+        """The number of what the worker has got behind the running cell, be it withdrawn; 0 for nothing."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -50,7 +51,7 @@ class Schedule:
     @property
     def queued(self) -> list[Work]:
         """What has not begun, in the order in which it will."""
-        return [*([self.ahead] if self.ahead is not None else ()), *self.waiting]
+        return [*([self.ahead] if self.ahead is not None else ()), *self._waiting]
 
     @property
     def is_closing(self) -> bool:
@@ -94,15 +95,21 @@ class Schedule:
         if self.state in (SessionState.IDLE, SessionState.CLOSING):
             self._begin(work)
         elif queue:
-            self.waiting.append(work)
+            self._waiting.append(work)
             self._send_ahead()
         else:
             running = self._router.running
             what = running.execution_id if running is not None else "a restart"
             raise Busy(f"{what} is running and queue=False was given")
 
+    def put_first(self, work: Work) -> None:
+        """Let it wait, before all that wait; :meth:`send_next` begins it. The worker has nothing."""
+        assert self._router.running is None
+        assert self.ahead is None
+        self._waiting.appendleft(work)
+
     def done(self) -> None:
-        """What ran has ended; the worker has begun what was sent ahead."""
+        """What ran has ended, or was withdrawn; what was sent ahead is the worker's next."""
         begun = self._take_ahead()
         if begun is not None:
             begun.advance(ExecutionEvent.EXECUTE)
@@ -120,31 +127,36 @@ class Schedule:
         ahead = self._take_ahead()
         if ahead is None or not withdraw(ahead.number):
             return ahead
-        self.waiting.appendleft(ahead)
+        self._waiting.appendleft(ahead)
         return None
 
     def send_next(self) -> None:
         """Begin what waits longest, if nothing runs."""
-        while self.waiting and self.state is SessionState.IDLE:
-            work = self.waiting.popleft()
+        while self._waiting and self.state is SessionState.IDLE:
+            work = self._waiting.popleft()
             try:
                 self._begin(work)
             except (FrameTooLarge, NotPlainData) as error:
                 work.give_up(ExecutionEvent.CANCEL, error_info(error))
             self._send_ahead()
 
-    def find_queued(self, execution_id: str | None) -> Work | None:
-        """The piece of work with this id that has not begun."""
+    def find_queued(self, execution_id: str) -> Work | None:
+        """The first piece of work with this id that has not begun."""
         return next((work for work in self.queued if work.execution_id == execution_id), None)
 
     def first_queued(self) -> Work | None:
         """The cell, or what else was asked for, that waits longest."""
         return next((work for work in self.queued if not work.is_automatic), None)
 
-    def cancel_queued(self, work: Work) -> bool:
-        """Take it out, so that nothing of it runs; False if it runs, or has."""
-        if work in self.waiting:
-            self.waiting.remove(work)
+    def cancel_unbegun(self, work: Work) -> bool:
+        """Take it out, so that nothing of it runs; False if it runs, or has.
+
+        What was sent may be unbegun for long: a background task of the user's can keep the worker busy.
+        """
+        if work is self._router.running:
+            return self._cancel_sent(work)
+        if work in self._waiting:
+            self._waiting.remove(work)
         elif work is not self.ahead or not self._withdraw_ahead(work):
             return False
         _end_unbegun(work)
@@ -159,41 +171,56 @@ class Schedule:
     def fail_queued(self, error: Exception) -> None:
         """Nothing that has not begun will run."""
         self._take_back()
-        while self.waiting:
-            self.waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
+        while self._waiting:
+            self._waiting.popleft().give_up(ExecutionEvent.CANCEL, error_info(error))
 
     def _send_ahead(self) -> None:
         """Let the worker have the next cell while one runs."""
         running = self._router.running
-        if not self._may_send_ahead or self.state is not SessionState.BUSY or self._holds_next:
+        if not self._may_send_ahead or self.state is not SessionState.BUSY or self._sent_behind:
             return
-        if not isinstance(running, Execution) or not self.waiting:
+        if not isinstance(running, Execution) or not self._waiting:
             return
-        work = self.waiting[0]
+        work = self._waiting[0]
         if isinstance(work, Execution):
             work.message.after = running.number
             try:
                 self._send(work.message)
             except (FrameTooLarge, NotPlainData):
                 return  # told when its turn comes
-            self.ahead, self._holds_next = work, True
-            self.waiting.popleft()
+            self.ahead, self._sent_behind = work, work.number
+            self._waiting.popleft()
 
     def _take_back(self) -> None:
         """Put what was sent ahead into the queue again, unless it has begun."""
         ahead = self.ahead
         if ahead is not None and self._withdraw_ahead(ahead):
-            self.waiting.appendleft(ahead)
+            self._waiting.appendleft(ahead)
 
     def _withdraw_ahead(self, work: Work) -> bool:
-        if not self._withdraw(work.number):
+        if not self._withdraw_sent(work, behind=0):
             return False
         self.ahead = None
-        self._router.withdrawn.append(work.execution_id)
+        return True
+
+    def _withdraw_sent(self, work: Work, *, behind: int) -> bool:
+        withdrawn = self._router.withdrawn
+        if len(withdrawn) >= MAX_WITHDRAWN or not self._withdraw(work.number, behind):
+            return False
+        withdrawn.add(work.number)
+        return True
+
+    def _cancel_sent(self, work: Work) -> bool:
+        if self.state is not SessionState.BUSY or not self._withdraw_sent(work, behind=self._sent_behind):
+            return False
+        self._router.release()
+        _end_unbegun(work)
+        self.done()
+        self.send_next()
         return True
 
     def _take_ahead(self) -> Execution | None:
-        ahead, self.ahead, self._holds_next = self.ahead, None, False
+        ahead, self.ahead, self._sent_behind = self.ahead, None, 0
         return ahead
 
     def _begin(self, work: Work) -> None:

@@ -12,10 +12,11 @@ import msgspec
 from ..config import SessionConfig
 from ..protocol.lifecycle import SessionEvent
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
+from .callbacks import call_back
 from .cancellation import CancelOutcome
 from .checkpoint import Checkpoint, Recovery
 from .control_messages import StepCallback
-from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback, call_back
+from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback
 from .info import SessionInfo, figures_of
 from .inputs import InputCallback
 from .interceptors import Interceptor

@@ -34,7 +34,8 @@ class MessageStream:
         self._messages: deque[ToSession | None] = deque()
         self._held_bytes = 0
         self._high_water_bytes = HIGH_WATER_BYTES
-        self._arrived = asyncio.Event()
+        self._arrival: asyncio.Future[None] | None = None
+        """The consumer waits for it."""
         self._paused = False
         self._abandoned = False
 
@@ -47,7 +48,7 @@ class MessageStream:
             return
         self._messages.append(message)
         self._held_bytes += _weight(message)
-        self._arrived.set()
+        self._wake()
         if self._held_bytes >= self._high_water_bytes and not self._paused:
             self._paused = True
             self._pause(self)
@@ -61,7 +62,7 @@ class MessageStream:
         """Nothing comes any more; what is held waits for its consumer, but nothing waits behind it."""
         if not self._abandoned:
             self._messages.append(None)
-            self._arrived.set()
+            self._wake()
         self._unpause()
 
     def abandon(self) -> None:
@@ -73,15 +74,20 @@ class MessageStream:
 
     async def __aiter__(self) -> AsyncIterator[ToSession]:
         while True:
-            while not self._messages:
-                self._unpause()
-                self._arrived.clear()
-                await self._arrived.wait()
+            if not self._messages:
+                self._unpause()  # may put what is held back at once
+            if not self._messages:
+                self._arrival = asyncio.get_running_loop().create_future()
+                await self._arrival
             message = self._messages.popleft()
             if message is None:
                 return
             self._held_bytes -= _weight(message)
             yield message
+
+    def _wake(self) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def _unpause(self) -> None:
         if self._paused:

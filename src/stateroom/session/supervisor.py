@@ -73,7 +73,7 @@ class Supervisor:
         is_new = self._keeper.last is None and not self.restarts
         recovering = self._keeper.recover(reason) if reason is not None and not is_new else None
         if recovering is not None:
-            self._schedule.waiting.appendleft(recovering)  # before any cell that waits
+            self._schedule.put_first(recovering)  # before any cell that waits
         self._schedule.advance(SessionEvent.READY)
         self._schedule.send_next()
         if recovering is not None:

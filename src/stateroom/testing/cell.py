@@ -43,6 +43,8 @@ class ScriptedCell:
         """Its text."""
         self.execution_id: str = message.execution_id
         """The id of its execution."""
+        self.number: int = message.number
+        """The number of its execution, which no other has."""
         self.has_ended = False
         """Whether its result or error was sent."""
         self.cancel_attempts = 0
@@ -85,7 +87,9 @@ class ScriptedCell:
         self, value: object = _NO_VALUE, *, mode: str = "simple_sync", duration_s: float = 0.0
     ) -> None:
         """End with a result: of no value, of plain data, or else of the value's ``repr``."""
-        message = ResultMessage(execution_id=self.execution_id, mode=mode, duration_s=duration_s)
+        message = ResultMessage(
+            execution_id=self.execution_id, number=self.number, mode=mode, duration_s=duration_s
+        )
         if value is not _NO_VALUE:
             try:
                 message.value, message.buffers = encode_value(
@@ -101,7 +105,13 @@ class ScriptedCell:
         """End with an error; ``cancelled`` says that a request to cancel was the cause."""
         info = error if isinstance(error, ErrorInfo) else _info(error)
         self.worker.send(
-            ErrorMessage(execution_id=self.execution_id, error=info, mode=mode, cancelled=cancelled)
+            ErrorMessage(
+                execution_id=self.execution_id,
+                number=self.number,
+                error=info,
+                mode=mode,
+                cancelled=cancelled,
+            )
         )
 
     # Cancels
@@ -116,7 +126,7 @@ class ScriptedCell:
 
     def take_cancel(self, number: int, attempt: int) -> None:
         """A request has come: it counts once for each ``attempt``, if ``number`` is this execution's."""
-        if number != self.message.number or attempt <= self.cancel_attempts:
+        if number != self.number or attempt <= self.cancel_attempts:
             return
         self.cancel_attempts = attempt
         if self._task is not None and attempt > self._ignored_attempts:

@@ -44,7 +44,7 @@ def each_cell(play: Play) -> Script:
             elif isinstance(message, CheckpointMessage):
                 save_nothing(worker, message)
             elif isinstance(message, RestoreMessage):
-                worker.send(RestoredMessage(execution_id=message.execution_id))
+                worker.send(RestoredMessage(execution_id=message.execution_id, number=message.number))
 
     return script
 
@@ -64,5 +64,6 @@ def save_nothing(worker: ScriptedWorker, message: CheckpointMessage) -> None:
         buffer_bytes=[],
     )
     for chunk in checkpoint_chunks(header, [], []):
-        worker.channel.send(CheckpointChunkMessage(execution_id=message.execution_id), payload=chunk)
-    worker.send(CheckpointedMessage(execution_id=message.execution_id, duration_s=0.0))
+        piece = CheckpointChunkMessage(execution_id=message.execution_id, number=message.number)
+        worker.channel.send(piece, payload=chunk)
+    worker.send(CheckpointedMessage(execution_id=message.execution_id, number=message.number, duration_s=0.0))

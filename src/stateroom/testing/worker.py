@@ -13,9 +13,11 @@ from ..config import SessionConfig
 from ..errors import ProtocolError
 from ..protocol.messages import (
     PROTOCOL_VERSION,
+    ErrorInfo,
     ErrorMessage,
     ExecuteMessage,
     InputResponseMessage,
+    Job,
     ReadyMessage,
     ResultMessage,
     ShutdownMessage,
@@ -76,6 +78,8 @@ class ScriptedWorker:
         """Who waits for the answer to which question."""
         self._last_words: dict[Stream, bytes] = {}
         self._inbox: list[ToWorker | ProtocolError] = []
+        self._withdrawn: list[Job] = []
+        """Answered when their turn comes."""
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._on_exit: Callable[[], None] | None = None
@@ -96,8 +100,10 @@ class ScriptedWorker:
     def send(self, message: Any) -> None:
         """Send any message, expected or not; :meth:`MemoryChannel.send_bytes` sends what is none."""
         if self.cell is not None and isinstance(message, ResultMessage | ErrorMessage):
-            self.cell.has_ended |= message.execution_id == self.cell.execution_id
+            self.cell.has_ended |= message.number == self.cell.number
         self.channel.send(message)
+        if not self._runs_a_cell:
+            self._answer_withdrawn()
         self._note()
 
     @overload
@@ -149,11 +155,13 @@ class ScriptedWorker:
     def read_rest(self, buffer: memoryview) -> int:
         return self.channel.read_rest(buffer)
 
-    def withdraw(self, number: int) -> bool:
+    def withdraw(self, number: int, behind: int = 0) -> bool:
         for message in self._inbox:
-            if isinstance(message, ExecuteMessage) and message.number == number:
+            if isinstance(message, Job) and message.number == number:
                 self._inbox.remove(message)
-                ScriptedCell(self, message).fail(asyncio.CancelledError("withdrawn"), cancelled=True)
+                self._withdrawn.append(message)
+                if not self._runs_a_cell:
+                    self._answer_withdrawn()
                 return True
         return False
 
@@ -210,6 +218,18 @@ class ScriptedWorker:
             self.exit(0)
         else:
             self._inbox.append(message)
+
+    @property
+    def _runs_a_cell(self) -> bool:
+        return self.cell is not None and not self.cell.has_ended
+
+    def _answer_withdrawn(self) -> None:
+        jobs, self._withdrawn = self._withdrawn, []
+        for job in jobs:
+            error = ErrorInfo(type="CancelledError", module="asyncio.exceptions", message="withdrawn")
+            self.channel.send(
+                ErrorMessage(execution_id=job.execution_id, number=job.number, error=error, cancelled=True)
+            )
 
     def _end(self, returncode: int) -> None:
         if self.returncode is not None:

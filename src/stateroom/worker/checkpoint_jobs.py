@@ -65,7 +65,7 @@ class CheckpointJobs:
             added_path=self._path.added(),
             timeout_s=message.timeout_s,
         )
-        piece = CheckpointChunkMessage(execution_id=message.execution_id)
+        piece = CheckpointChunkMessage(execution_id=message.execution_id, number=message.number)
         try:
             for chunk in checkpoint.chunks():
                 self._outbox.send(piece, chunk)
@@ -73,7 +73,9 @@ class CheckpointJobs:
         finally:
             checkpoint.release()
         duration_s = perf_counter() - started
-        return CheckpointedMessage(execution_id=message.execution_id, duration_s=duration_s)
+        return CheckpointedMessage(
+            execution_id=message.execution_id, number=message.number, duration_s=duration_s
+        )
 
     def _restore(self, message: RestoreMessage) -> RestoredMessage:
         from .checkpoint import restore_checkpoint
@@ -88,4 +90,4 @@ class CheckpointJobs:
                 sources=self._executor.compiler.sources,
             )
         fields: dict[str, Any] = {name: getattr(report, name) for name in report.__struct_fields__}
-        return RestoredMessage(execution_id=message.execution_id, **fields)
+        return RestoredMessage(execution_id=message.execution_id, number=message.number, **fields)

@@ -20,6 +20,7 @@ def success(message: ExecuteMessage, mode: ExecutionMode, duration_s: float, sho
     """A cell has run to its end."""
     return ResultMessage(
         execution_id=message.execution_id,
+        number=message.number,
         mode=mode,
         duration_s=duration_s,
         value=shown.value,
@@ -44,6 +45,7 @@ def failure(
         info.exit_status = exit_status(error)
     return ErrorMessage(
         execution_id=job.execution_id,
+        number=job.number,
         error=info,
         mode=mode,
         duration_s=duration_s,
@@ -78,7 +80,7 @@ def busy(job: Job, running: Job) -> ErrorMessage:
     """A job came while another one ran."""
     reason = f"{job.execution_id} was refused: {running.execution_id} is running"
     error = ErrorInfo(type="Busy", module="stateroom.errors", message=reason)
-    return ErrorMessage(execution_id=job.execution_id, error=error, busy=True)
+    return ErrorMessage(execution_id=job.execution_id, number=job.number, error=error, busy=True)
 
 
 def withdrawn(job: Job) -> ErrorMessage:
@@ -86,13 +88,14 @@ def withdrawn(job: Job) -> ErrorMessage:
     error = ErrorInfo(
         type="CancelledError", module="asyncio.exceptions", message="the cell was cancelled before it began"
     )
-    return ErrorMessage(execution_id=job.execution_id, error=error, cancelled=True)
+    return ErrorMessage(execution_id=job.execution_id, number=job.number, error=error, cancelled=True)
 
 
 def shortened(reply: ResultMessage | ErrorMessage, reason: str) -> ResultMessage | ErrorMessage:
     """What is left of a reply that cannot be sent."""
     common: dict[str, Any] = {
         "execution_id": reply.execution_id,
+        "number": reply.number,
         "mode": reply.mode,
         "duration_s": reply.duration_s,
         "notes": [reason],

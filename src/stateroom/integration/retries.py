@@ -1,4 +1,4 @@
-"""What becomes of a cell that could not be finished: another attempt, or its end."""
+"""What follows when a store cannot be used, or a cell could not be finished: another attempt, or its end."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from ..logs import get_logger
 from ..session.execution import ExecutionResult, error_info
 from .outcome import outcome_to_data
 
-__all__ = ["Retries"]
+__all__ = ["Retries", "pause"]
 
 RETRY_PAUSE_S = 1.0
 MAX_ATTEMPTS = 5
 
 log = get_logger("stateroom.durable")
+
+
+async def pause() -> None:
+    """Wait before something is tried again."""
+    await asyncio.sleep(RETRY_PAUSE_S)
 
 
 class Retries:
@@ -52,7 +57,7 @@ class Retries:
             if not isinstance(error, StoreError):
                 self._failed[execution_id] += 1
             if self._failed[execution_id] < MAX_ATTEMPTS:
-                await asyncio.sleep(RETRY_PAUSE_S)
+                await pause()
                 raise
             outcome = outcome_to_data(ExecutionResult(execution_id=execution_id, error=error_info(error)))
         self._failed.pop(execution_id, None)

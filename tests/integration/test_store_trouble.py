@@ -81,6 +81,38 @@ async def test_a_time_limit_that_ends_while_a_result_cannot_be_settled_holds(bri
         await bridge.result(execution_id)
 
 
+@pytest.mark.parametrize("kind", ["promise.create", "promise.settle"])
+async def test_a_question_waits_until_the_store_is_back(durable, tap, new_id, kind):
+    execution_id = new_id()
+    tap.fail_once(kind, f"{execution_id}:input:1", DOWN)
+    outcome = await durable.cells.execute(execution_id, "input('who? ')", on_input=lambda _: "Ada")
+    assert (outcome["value"], outcome["error"]) == ("Ada", None)
+    await tap.failed(kind, f"{execution_id}:input:1")
+
+
+async def test_a_question_answered_while_the_store_is_away_has_that_answer(durable, tap, new_id):
+    """It was open when the cell asked, and settled when the cell came to wait for it."""
+    execution_id = new_id()
+    question = f"{execution_id}:input:1"
+    down = asyncio.create_task(tap.failed("promise.get", question))
+    tap.fail_once("promise.get", question, DOWN)
+    running = asyncio.create_task(durable.cells.execute(execution_id, "input('who? ')"))
+    await tap.answered("promise.register_listener", question)
+    await durable.resonate.promises.resolve(question, Value(data={"text": "Ada"}))
+    assert (await running)["value"] == "Ada"
+    await down
+
+
+@pytest.mark.parametrize("kind", ["promise.create", "promise.settle"])
+async def test_a_step_waits_until_the_store_is_back(durable, tap, new_id, tmp_path, kind):
+    execution_id = new_id()
+    code = f"import stateroom\ndef f():\n    {counting(tmp_path / 'runs').rstrip()}\n    return 7\nawait stateroom.step('f', f)"
+    tap.fail_once(kind, f"{execution_id}:step:f:1", DOWN)
+    assert (await durable.cells.execute(execution_id, code))["value"] == 7
+    await tap.failed(kind, f"{execution_id}:step:f:1")
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 async def test_trouble_with_promises_is_a_store_error(durable, tap, new_id, tmp_path):
     execution_id, code = new_id(), counting(tmp_path / "runs", "x = 1")
     tap.fail_once("promise.create", f"exec:{execution_id}", DOWN)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import DurableError, DurableRejected, SessionError, StoreError
 from ..logs import get_logger
 from ..session.execution import ExecutionResult, error_info
 from .outcome import outcome_to_data
 
-__all__ = ["Retries", "pause"]
+__all__ = ["Retries", "insist", "pause"]
+
+T = TypeVar("T")
 
 RETRY_PAUSE_S = 1.0
 MAX_ATTEMPTS = 5
@@ -23,6 +25,24 @@ log = get_logger("stateroom.durable")
 async def pause() -> None:
     """Wait before something is tried again."""
     await asyncio.sleep(RETRY_PAUSE_S)
+
+
+async def insist(
+    attempt: Callable[[], Awaitable[T]], *, on: str, is_wanted: Callable[[], bool] = lambda: True
+) -> T:
+    """What ``attempt`` gives; when the store cannot be used, it is made again after a pause.
+
+    For what a cell waits with: to the cell an error would be the answer, and then be in its outcome for
+    good. ``on`` is the promise that it is about. Raises :class:`StoreError` when it is not wanted any more.
+    """
+    while True:
+        try:
+            return await attempt()
+        except StoreError as error:
+            log.warning("durable_store_unavailable", promise_id=on, error=str(error))
+            await pause()
+            if not is_wanted():
+                raise
 
 
 class Retries:

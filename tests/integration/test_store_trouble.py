@@ -81,6 +81,15 @@ async def test_a_time_limit_that_ends_while_a_result_cannot_be_settled_holds(bri
         await bridge.result(execution_id)
 
 
+async def test_a_result_is_told_when_the_store_is_back(session, bridge, tap, new_id):
+    execution_id = new_id()
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
+    await bridge.expect(execution_id)
+    await session.run("6 * 7", execution_id=execution_id)
+    await tap.failed("promise.settle", f"exec:{execution_id}")
+    assert (await bridge.result(execution_id))["value"] == 42
+
+
 @pytest.mark.parametrize("kind", ["promise.create", "promise.settle"])
 async def test_a_question_waits_until_the_store_is_back(durable, tap, new_id, kind):
     execution_id = new_id()

@@ -32,6 +32,7 @@ from .input_capability import Asker, InputCapability
 from .outcome import outcome_to_data
 from .promise_desk import PromiseDesk
 from .request import Request, execution_request, reason_of
+from .retries import insist
 from .sdk import PromiseRecord, Resonate
 from .step_capability import StepCapability
 
@@ -196,8 +197,12 @@ class ResonateProtocolBridge:
         self._background.run(self._settle(execution))
 
     async def _settle(self, execution: Execution) -> None:
-        result = await execution.done
-        await self.resolve(execution.execution_id, outcome_to_data(result))
+        outcome, request = outcome_to_data(await execution.done), execution_request(execution.execution_id)
+        await insist(
+            lambda: self.resolve(execution.execution_id, outcome),
+            on=request.promise_id,
+            is_wanted=lambda: self.desk.is_pending(request),
+        )
 
     def _begin(self, execution_id: str, *, hold: bool) -> None:
         self._collecting[execution_id] = None if hold else _collector(execution_id)

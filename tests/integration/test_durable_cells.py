@@ -115,6 +115,33 @@ async def test_closing_leaves_what_resonate_dispatched_for_the_next_one(session,
     assert (tap.state_of(f"exec:{execution_id}"), tap.state_of(execution_id)) == ("pending", "pending")
 
 
+async def test_closing_while_a_state_is_brought_back_leaves_the_execution_for_the_next_one(tmp_path):
+    path = tmp_path / "state.db"
+    session, runtime = await opened(path)
+    await runtime.cells.execute("e-1", "x = 1")
+    restoring, may_restore = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args):
+        restoring.set()
+        await may_restore.wait()
+        return await stateroom.Session.restore(session, *args)
+
+    session.restore = slow
+    os.kill(session.pid, signal.SIGKILL)
+    running = asyncio.create_task(runtime.run("e-2", "x"))
+    await restoring.wait()
+    closing = asyncio.create_task(runtime.close())
+    await asyncio.wait([asyncio.create_task(runtime.bridge.close(reject=False))])
+    may_restore.set()
+    await closing
+    with pytest.raises(DurableError, match="closed"):
+        await running
+    await session.close()
+    session, runtime = await opened(path)
+    assert (await runtime.run("e-2", "x"))["value"] == 1
+    await died(session, runtime)
+
+
 # Time limits and callers
 
 

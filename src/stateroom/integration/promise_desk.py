@@ -131,12 +131,15 @@ class PromiseDesk:
     async def wait(self, request: Request, *, watch: bool = False) -> PromiseRecord:
         """Wait until an open promise is settled; with ``watch``, by whomever, in whichever process.
 
-        Raises :class:`DurableError` if the desk is closed meanwhile and leaves the promise pending.
+        Raises :class:`DurableError` for one that stays pending, since the desk is closed.
         """
         entry = self._pending.get(request.promise_id)
         if entry is None:
             with told(request.promise_id):
-                return await self.resonate.promises.get(request.promise_id)
+                record = await self.resonate.promises.get(request.promise_id)
+            if record.state == "pending":
+                raise DurableError(f"{request.promise_id} stays pending: nothing here waits for it any more")
+            return record
         if watch:
             self._background.run(self._until_settled(entry, self._look))
         return await asyncio.shield(entry.settled)

@@ -166,6 +166,47 @@ async def test_a_cancelled_caller_stops_the_cell_which_stays_pending(session, du
     assert (await again)["value"] == "yes"
 
 
+@pytest.mark.parametrize("stores", [True, False])
+async def test_a_cancelled_caller_waits_for_the_end_of_its_cell_and_the_next_one_begins_after_it(
+    tmp_path, tap, stores
+):
+    where = {"path": tmp_path / "state.db"} if stores else {"connection": tap}
+    async with (
+        stateroom.Session(cancel_grace_s=0.05, insist_grace_s=0.05) as session,
+        await initialize_resonate_local(session, **where, env={}) as runtime,
+    ):
+        await runtime.cells.execute("e-1", "x = 1")
+        stubborn = counting(tmp_path / "runs", "sum(range(10**12))")  # no signal reaches that
+        asked = asyncio.create_task(runtime.cells.execute("e-2", stubborn))
+        while not (tmp_path / "runs").exists():
+            await asyncio.sleep(0.001)
+        for _ in range(2):  # one who insists
+            asked.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert session.state == "idle"
+        assert session.info.running is None
+        following = await runtime.cells.execute("e-3", "globals().get('x')")
+        assert (following["value"], following["error"]) == (1 if stores else None, None)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+async def test_a_restart_that_is_under_way_is_waited_for(tmp_path, automatic):
+    died = str(tmp_path / "died")
+    async with (
+        stateroom.Session(auto_restart=automatic) as session,
+        await initialize_resonate_local(session, path=tmp_path / "state.db", env={}) as runtime,
+    ):
+        await runtime.cells.execute("e-1", "x = 1")
+        restarting = None if automatic else asyncio.create_task(session.restart())
+        code = f"import os\nif not os.path.exists({died!r}):\n    open({died!r}, 'w').close()\n    os._exit(9)\nx"
+        outcome = await runtime.cells.execute("e-2", code)
+        assert (outcome["value"], outcome["error"]) == (1, None)
+        if restarting is not None:
+            await restarting
+
+
 def value(data):
     from resonate.types import Value
 

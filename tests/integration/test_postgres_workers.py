@@ -14,12 +14,15 @@ pytest.importorskip("psycopg", reason="needs psycopg: install stateroom[postgres
 import psutil
 import psycopg
 from postgres_workers import GROUP, Workers, appears, dsn_to_url, hang_while, note, the_question
+from tap import Gate
 
-from stateroom.errors import CheckpointError, InputRefused
+import stateroom
+from stateroom.errors import CheckpointError, InputRefused, WorkerStartError
 from stateroom.integration import retries
 from stateroom.integration.durable_worker import DurableWorker
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.postgres.cell_store import PostgresCellStore
+from stateroom.integration.postgres.leased_cells import LeasedCells
 from stateroom.integration.postgres.slots import Slots
 
 
@@ -175,6 +178,58 @@ async def test_idle_sessions_make_room_and_come_back_with_their_state(client, re
         values = [(await client.execute(f"s{number}", "x")).value for number in range(5)]
     assert values == list(range(5))
     assert "sessions=0" in repr(worker)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Holds up the closing of each session."""
+    gate = Gate()
+    close = LeasedCells.close
+
+    async def slow(cells):
+        await gate.pass_through()
+        await close(cells)
+
+    monkeypatch.setattr(LeasedCells, "close", slow)
+    return gate
+
+
+async def test_a_worker_closed_while_it_makes_room_leaves_no_process(client, resonate_dsn, gate):
+    async with DurableWorker(resonate_dsn, GROUP, max_sessions=1, env={}) as worker:
+        pid = (await client.execute("s", "import os; os.getpid()")).value
+        await client.submit("t", "1")
+        await gate.reached.wait()
+        closing = asyncio.create_task(worker.close())
+        await asyncio.wait([closing], timeout=0)
+        gate.open()
+        await closing
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_session_that_is_slow_to_close_holds_up_no_other_one(client, resonate_dsn, gate):
+    async with DurableWorker(resonate_dsn, GROUP, max_sessions=2, env={}):
+        await client.execute("slow", "1")
+        await client.execute("s", "x = 1")
+        waiting = await client.submit("t", "2")
+        await gate.reached.wait()
+        assert (await client.execute("s", "x")).value == 1
+        gate.open()
+        assert (await client.result(waiting)).value == 2
+
+
+async def test_a_session_that_cannot_be_started_is_closed(client, resonate_dsn, tmp_path, monkeypatch):
+    """It would keep its name locked."""
+    monkeypatch.setattr(retries, "RETRY_PAUSE_S", 0)
+    started = []
+
+    async def fail(session):
+        started.append(session)
+        raise WorkerStartError("not today")
+
+    monkeypatch.setattr(stateroom.Session, "start", fail)
+    async with DurableWorker(resonate_dsn, GROUP, env={}):
+        assert (await client.execute("s", "1")).error.type == "WorkerStartError"
+    assert {session.state for session in started} == {"closed"}
 
 
 async def test_more_executions_than_sessions_take_turns(client, resonate_dsn):

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 
 from resonate.error import ServerError
+from tap import Gate
 
 import stateroom
 from stateroom.errors import ConfigError, DurableError, DurableRejected, InputRefused, StoreError
@@ -140,6 +141,34 @@ async def test_closing_while_a_state_is_brought_back_leaves_the_execution_for_th
     session, runtime = await opened(path)
     assert (await runtime.run("e-2", "x"))["value"] == 1
     await died(session, runtime)
+
+
+async def test_a_runtime_whose_close_is_cancelled_gives_its_file_up_all_the_same(
+    session, tmp_path, monkeypatch
+):
+    path, gate, is_closed = tmp_path / "state.db", Gate(), asyncio.Event()
+    runtime = await initialize_resonate_local(session, path=path, env={})
+    stop, close = runtime.resonate.stop, SqliteConnection.close
+
+    async def slow():
+        await gate.pass_through()
+        await stop()
+
+    def closing(connection):
+        close(connection)
+        is_closed.set()
+
+    monkeypatch.setattr(runtime.resonate, "stop", slow)
+    monkeypatch.setattr(SqliteConnection, "close", closing)
+    leaving = asyncio.create_task(runtime.__aexit__())
+    await gate.reached.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.open()
+    await is_closed.wait()
+    async with await initialize_resonate_local(session, path=path, env={}) as runtime:
+        assert (await runtime.cells.execute("e-1", "1"))["value"] == 1
 
 
 # Time limits and callers

@@ -22,6 +22,7 @@ from stateroom.integration import retries
 from stateroom.integration.durable_worker import DurableWorker
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.postgres.cell_store import PostgresCellStore
+from stateroom.integration.postgres.connection import PostgresResonate
 from stateroom.integration.postgres.leased_cells import LeasedCells
 from stateroom.integration.postgres.slots import Slots
 
@@ -215,6 +216,28 @@ async def test_a_session_that_is_slow_to_close_holds_up_no_other_one(client, res
         assert (await client.execute("s", "x")).value == 1
         gate.open()
         assert (await client.result(waiting)).value == 2
+
+
+async def test_a_worker_whose_close_is_cancelled_ends_all_the_same(client, resonate_dsn, gate, monkeypatch):
+    stop, is_stopped = PostgresResonate.close, asyncio.Event()
+
+    async def stopping(connection):
+        await stop(connection)
+        is_stopped.set()
+
+    monkeypatch.setattr(PostgresResonate, "close", stopping)
+    worker = DurableWorker(resonate_dsn, GROUP, env={})
+    await worker.start()
+    pid = (await client.execute("s", "import os; os.getpid()")).value
+    closing = asyncio.create_task(worker.close())
+    await gate.reached.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    gate.open()
+    await is_stopped.wait()
+    assert not psutil.pid_exists(pid)
+    await worker.close()
 
 
 async def test_a_session_that_cannot_be_started_is_closed(client, resonate_dsn, tmp_path, monkeypatch):

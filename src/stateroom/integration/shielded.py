@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 __all__ = ["Closing", "to_the_end"]
@@ -28,7 +28,7 @@ class Closing:
         await asyncio.shield(self._task)
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_the_end(work: Awaitable[T]) -> T:
     """The result of ``work``. A caller that is cancelled meanwhile waits for its end, too, and goes then."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

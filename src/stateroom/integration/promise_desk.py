@@ -254,9 +254,7 @@ class PromiseDesk:
             try:
                 await attempt(entry)
             except StoreError as error:
-                log.warning(
-                    "durable_store_unavailable", promise_id=entry.request.promise_id, error=str(error)
-                )
+                log.warning("promise_delayed", promise_id=entry.request.promise_id, error=str(error))
             if not entry.settled.done():
                 await pause()
 

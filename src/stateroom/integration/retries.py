@@ -39,7 +39,7 @@ async def insist(
         try:
             return await attempt()
         except StoreError as error:
-            log.warning("durable_store_unavailable", promise_id=on, error=str(error))
+            log.warning("promise_delayed", promise_id=on, error=str(error))
             await pause()
             if not is_wanted():
                 raise

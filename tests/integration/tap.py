@@ -29,6 +29,7 @@ class Tap(LocalConnection):
         self.requests = []
         self._gates = {}
         self._fail = {}
+        self._failed = set()
         self._changed = asyncio.Condition()
 
     def gate(self, kind, promise_id):
@@ -38,6 +39,11 @@ class Tap(LocalConnection):
 
     def fail_once(self, kind, promise_id, error):
         self._fail[kind, promise_id] = error
+
+    async def failed(self, kind, promise_id):
+        """Wait until this request has failed."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: (kind, promise_id) in self._failed)
 
     async def answered(self, kind, promise_id):
         """Wait until the store has answered this request."""
@@ -49,8 +55,11 @@ class Tap(LocalConnection):
         key = asked["kind"], asked["data"].get("id") or asked["data"].get("awaited")
         if key in self._gates:
             await self._gates[key].pass_through()
-        if key in self._fail:
-            raise self._fail.pop(key)
+        if (error := self._fail.pop(key, None)) is not None:
+            async with self._changed:
+                self._failed.add(key)
+                self._changed.notify_all()
+            raise error
         answer = await super().send(req, headers)
         async with self._changed:
             self.requests.append(key)

@@ -204,3 +204,28 @@ def test_a_database_that_lets_no_tables_be_made_is_left_at_once(postgres_dsn, mo
     with pytest.raises(StoreError, match="division by zero"):
         cell_store.PostgresCellStore(postgres_dsn).prepare()
     assert [connection.closed for connection in made] == [True]
+
+
+FORKED = """
+import os, sys
+from stateroom.integration.postgres.cell_store import PostgresCellStore
+
+dsn, how = sys.argv[1:]
+store = PostgresCellStore(dsn)
+store.prepare()
+before = store._spare[0].info.backend_pid
+child = os.fork()
+if not child:
+    if how == "drops it":
+        del store
+    sys.exit()
+os.waitpid(child, 0)
+store.prepare()
+print(store._spare[0].info.backend_pid == before)
+"""
+
+
+@pytest.mark.parametrize("how", ["drops it", "ends with it"])
+def test_a_forked_child_leaves_its_parents_connections_alone(postgres_dsn, how):
+    run = [sys.executable, "-W", "ignore", "-c", FORKED, postgres_dsn, how]
+    assert subprocess.run(run, stdout=subprocess.PIPE, text=True, check=True).stdout == "True\n"

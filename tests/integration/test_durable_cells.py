@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 
 from resonate.error import ServerError
+from tap import Gate
 
 import stateroom
 from stateroom.errors import ConfigError, DurableError, DurableRejected, InputRefused, StoreError
@@ -115,6 +116,61 @@ async def test_closing_leaves_what_resonate_dispatched_for_the_next_one(session,
     assert (tap.state_of(f"exec:{execution_id}"), tap.state_of(execution_id)) == ("pending", "pending")
 
 
+async def test_closing_while_a_state_is_brought_back_leaves_the_execution_for_the_next_one(tmp_path):
+    path = tmp_path / "state.db"
+    session, runtime = await opened(path)
+    await runtime.cells.execute("e-1", "x = 1")
+    restoring, may_restore = asyncio.Event(), asyncio.Event()
+
+    async def slow(*args):
+        restoring.set()
+        await may_restore.wait()
+        return await stateroom.Session.restore(session, *args)
+
+    session.restore = slow
+    os.kill(session.pid, signal.SIGKILL)
+    running = asyncio.create_task(runtime.run("e-2", "x"))
+    await restoring.wait()
+    closing = asyncio.create_task(runtime.close())
+    await asyncio.wait([asyncio.create_task(runtime.bridge.close(reject=False))])
+    may_restore.set()
+    await closing
+    with pytest.raises(DurableError, match="closed"):
+        await running
+    await session.close()
+    session, runtime = await opened(path)
+    assert (await runtime.run("e-2", "x"))["value"] == 1
+    await died(session, runtime)
+
+
+async def test_a_runtime_whose_close_is_cancelled_gives_its_file_up_all_the_same(
+    session, tmp_path, monkeypatch
+):
+    path, gate, is_closed = tmp_path / "state.db", Gate(), asyncio.Event()
+    runtime = await initialize_resonate_local(session, path=path, env={})
+    stop, close = runtime.resonate.stop, SqliteConnection.close
+
+    async def slow():
+        await gate.pass_through()
+        await stop()
+
+    def closing(connection):
+        close(connection)
+        is_closed.set()
+
+    monkeypatch.setattr(runtime.resonate, "stop", slow)
+    monkeypatch.setattr(SqliteConnection, "close", closing)
+    leaving = asyncio.create_task(runtime.__aexit__())
+    await gate.reached.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.open()
+    await is_closed.wait()
+    async with await initialize_resonate_local(session, path=path, env={}) as runtime:
+        assert (await runtime.cells.execute("e-1", "1"))["value"] == 1
+
+
 # Time limits and callers
 
 
@@ -137,6 +193,47 @@ async def test_a_cancelled_caller_stops_the_cell_which_stays_pending(session, du
     again = asyncio.create_task(durable.cells.execute(execution_id, "input()"))
     await durable.resonate.promises.resolve(f"{execution_id}:input:1", value({"text": "yes"}))
     assert (await again)["value"] == "yes"
+
+
+@pytest.mark.parametrize("stores", [True, False])
+async def test_a_cancelled_caller_waits_for_the_end_of_its_cell_and_the_next_one_begins_after_it(
+    tmp_path, tap, stores
+):
+    where = {"path": tmp_path / "state.db"} if stores else {"connection": tap}
+    async with (
+        stateroom.Session(cancel_grace_s=0.05, insist_grace_s=0.05) as session,
+        await initialize_resonate_local(session, **where, env={}) as runtime,
+    ):
+        await runtime.cells.execute("e-1", "x = 1")
+        stubborn = counting(tmp_path / "runs", "sum(range(10**12))")  # no signal reaches that
+        asked = asyncio.create_task(runtime.cells.execute("e-2", stubborn))
+        while not (tmp_path / "runs").exists():
+            await asyncio.sleep(0.001)
+        for _ in range(2):  # one who insists
+            asked.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert session.state == "idle"
+        assert session.info.running is None
+        following = await runtime.cells.execute("e-3", "x = globals().get('x', 1)\nx")
+        assert (following["value"], following["error"]) == (1, None)
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+async def test_a_restart_that_is_under_way_is_waited_for(tmp_path, automatic):
+    died = str(tmp_path / "died")
+    async with (
+        stateroom.Session(auto_restart=automatic) as session,
+        await initialize_resonate_local(session, path=tmp_path / "state.db", env={}) as runtime,
+    ):
+        await runtime.cells.execute("e-1", "x = 1")
+        restarting = None if automatic else asyncio.create_task(session.restart())
+        code = f"import os\nif not os.path.exists({died!r}):\n    open({died!r}, 'w').close()\n    os._exit(9)\nx"
+        outcome = await runtime.cells.execute("e-2", code)
+        assert (outcome["value"], outcome["error"]) == (1, None)
+        if restarting is not None:
+            await restarting
 
 
 def value(data):

@@ -14,12 +14,16 @@ pytest.importorskip("psycopg", reason="needs psycopg: install stateroom[postgres
 import psutil
 import psycopg
 from postgres_workers import GROUP, Workers, appears, dsn_to_url, hang_while, note, the_question
+from tap import Gate
 
-from stateroom.errors import CheckpointError, InputRefused
+import stateroom
+from stateroom.errors import CheckpointError, InputRefused, WorkerStartError
 from stateroom.integration import retries
 from stateroom.integration.durable_worker import DurableWorker
 from stateroom.integration.inputs import answer_input, open_inputs
 from stateroom.integration.postgres.cell_store import PostgresCellStore
+from stateroom.integration.postgres.connection import PostgresResonate
+from stateroom.integration.postgres.leased_cells import LeasedCells
 from stateroom.integration.postgres.slots import Slots
 
 
@@ -177,6 +181,80 @@ async def test_idle_sessions_make_room_and_come_back_with_their_state(client, re
     assert "sessions=0" in repr(worker)
 
 
+@pytest.fixture
+def gate(monkeypatch):
+    """Holds up the closing of each session."""
+    gate = Gate()
+    close = LeasedCells.close
+
+    async def slow(cells):
+        await gate.pass_through()
+        await close(cells)
+
+    monkeypatch.setattr(LeasedCells, "close", slow)
+    return gate
+
+
+async def test_a_worker_closed_while_it_makes_room_leaves_no_process(client, resonate_dsn, gate):
+    async with DurableWorker(resonate_dsn, GROUP, max_sessions=1, env={}) as worker:
+        pid = (await client.execute("s", "import os; os.getpid()")).value
+        await client.submit("t", "1")
+        await gate.reached.wait()
+        closing = asyncio.create_task(worker.close())
+        await asyncio.wait([closing], timeout=0)
+        gate.open()
+        await closing
+    assert not psutil.pid_exists(pid)
+
+
+async def test_a_session_that_is_slow_to_close_holds_up_no_other_one(client, resonate_dsn, gate):
+    async with DurableWorker(resonate_dsn, GROUP, max_sessions=2, env={}):
+        await client.execute("slow", "1")
+        await client.execute("s", "x = 1")
+        waiting = await client.submit("t", "2")
+        await gate.reached.wait()
+        assert (await client.execute("s", "x")).value == 1
+        gate.open()
+        assert (await client.result(waiting)).value == 2
+
+
+async def test_a_worker_whose_close_is_cancelled_ends_all_the_same(client, resonate_dsn, gate, monkeypatch):
+    stop, is_stopped = PostgresResonate.close, asyncio.Event()
+
+    async def stopping(connection):
+        await stop(connection)
+        is_stopped.set()
+
+    monkeypatch.setattr(PostgresResonate, "close", stopping)
+    worker = DurableWorker(resonate_dsn, GROUP, env={})
+    await worker.start()
+    pid = (await client.execute("s", "import os; os.getpid()")).value
+    closing = asyncio.create_task(worker.close())
+    await gate.reached.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    gate.open()
+    await is_stopped.wait()
+    assert not psutil.pid_exists(pid)
+    await worker.close()
+
+
+async def test_a_session_that_cannot_be_started_is_closed(client, resonate_dsn, tmp_path, monkeypatch):
+    """It would keep its name locked."""
+    monkeypatch.setattr(retries, "RETRY_PAUSE_S", 0)
+    started = []
+
+    async def fail(session):
+        started.append(session)
+        raise WorkerStartError("not today")
+
+    monkeypatch.setattr(stateroom.Session, "start", fail)
+    async with DurableWorker(resonate_dsn, GROUP, env={}):
+        assert (await client.execute("s", "1")).error.type == "WorkerStartError"
+    assert {session.state for session in started} == {"closed"}
+
+
 async def test_more_executions_than_sessions_take_turns(client, resonate_dsn):
     async with DurableWorker(resonate_dsn, GROUP, max_sessions=1, env={}):
         submitted = [await client.submit(f"s{number}", f"{number}") for number in range(4)]
@@ -209,7 +287,7 @@ async def test_a_worker_that_is_full_leaves_the_rest_to_others(client, resonate_
         async with DurableWorker(resonate_dsn, GROUP, env={}):
             submitted = [await client.submit(f"s{number}", f"{number}") for number in range(1, 6)]
             assert [(await client.result(each)).value for each in submitted] == [1, 2, 3, 4, 5]
-            answer_input(url, question.id, "on")
+            await answer(url, question.id, "on")
             assert (await client.result(waiting)).value == "on"
 
 
@@ -230,20 +308,25 @@ async def test_a_question_waits_for_its_answer_while_workers_come_and_go(client,
         question = await the_question(url)
         assert (question.prompt, question.execution_id) == ("Name? ", asking)
         await workers.end(first)
-        answer_input(url, question.id, "Ann")
+        await answer(url, question.id, "Ann")
         with pytest.raises(InputRefused, match="is answered already"):
-            answer_input(url, question.id, "Bob")
+            await answer(url, question.id, "Bob")
         await workers.start()
         second = await the_question(url)
         assert second.prompt == "Age? "
-        answer_input(url, second.id, "7")
+        await answer(url, second.id, "7")
         assert (await client.result(asking)).value == ("Ann", 7, 1)
         with pytest.raises(InputRefused, match="there is no promise 'e:input:9'"):
-            answer_input(url, "e:input:9", "x")
+            await answer(url, "e:input:9", "x")
         assert open_inputs(url) == []
     finally:
         await workers.end_all()
     assert (tmp_path / "trace").read_text() == "before\n"
+
+
+async def answer(url, input_id, text):
+    """In a thread: it may have to wait for a transaction of this loop."""
+    await asyncio.to_thread(answer_input, url, input_id, text)
 
 
 def test_slots_are_taken_by_what_runs_and_what_is_about_to():

@@ -225,6 +225,19 @@ async def test_a_store_that_cannot_be_used_for_a_while_is_used_again(path, monke
         await told.wait()
 
 
+async def test_a_caller_cancelled_amid_the_stop_is_cancelled_and_the_file_is_free(path):
+    connection = SqliteConnection(path)
+    connection.recv(lambda _text: None)
+    await connection.start()
+    await asyncio.sleep(0)  # it delivers
+    stopping = asyncio.create_task(connection.__aexit__())
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    SqliteConnection(path).close()
+
+
 def test_a_store_that_cannot_be_written_is_refused(path):
     SqliteConnection(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

@@ -6,8 +6,7 @@ import pytest
 
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 
-from resonate.error import ServerError
-
+from stateroom.integration import step_capability
 from stateroom.integration.outcome import outcome_to_result
 
 STEP = """
@@ -130,9 +129,10 @@ async def test_a_step_works_in_a_loop_of_its_own(durable, new_id):
     assert (await durable.cells.execute(new_id(), code))["value"] == "slept"
 
 
-async def test_a_store_that_fails_is_told_to_the_step(durable, tap, new_id):
-    execution_id = new_id()
-    tap.fail_once("promise.create", f"{execution_id}:step:f:1", ServerError(500, "disk full"))
-    outcome = await durable.cells.execute(execution_id, "import stateroom\nawait stateroom.step('f', int)")
+async def test_a_result_that_no_store_would_take_fails_its_step(durable, new_id, monkeypatch):
+    monkeypatch.setattr(step_capability, "MAX_RESULT_BYTES", 1000)
+    code = "import stateroom\nlen(await stateroom.step('f', bytes, {size}))"
+    assert (await durable.cells.execute(new_id(), code.format(size=500)))["value"] == 500
+    outcome = await durable.cells.execute(new_id(), code.format(size=1001))
     assert outcome["error"]["type"] == "StepFailed"
-    assert "disk full" in outcome["error"]["message"]
+    assert "put it into a file" in outcome["error"]["message"]

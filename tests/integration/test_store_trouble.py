@@ -23,6 +23,8 @@ from stateroom.integration.resonate_init import initialize_resonate_local
 from stateroom.integration.sdk import FAR_FUTURE_MS, Value
 from stateroom.integration.sqlite_store import SqliteCellStore, SqliteConnection
 
+DOWN = ConnectorError(RuntimeError("the network is down"))
+
 
 def counting(path, rest=""):
     """Code that counts its runs in a file, and then does the rest."""
@@ -41,20 +43,91 @@ async def test_a_promise_that_cannot_be_settled_at_once_is_settled_by_the_next_a
     durable, tap, new_id, tmp_path
 ):
     execution_id = new_id()
-    down = ConnectorError(RuntimeError("the network is down"))
-    tap.fail_once("promise.settle", f"exec:{execution_id}", down)
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
     outcome = await durable.run(execution_id, counting(tmp_path / "runs", "41 + 1"))
     assert (outcome["value"], outcome["error"]) == (42, None)
     assert (tmp_path / "runs").read_text() == "x"
 
 
+async def test_an_answer_from_elsewhere_is_noticed_after_the_store_was_away(durable, tap, new_id):
+    execution_id = new_id()
+    question = f"{execution_id}:input:1"
+    tap.fail_once("promise.register_listener", question, DOWN)
+    running = asyncio.create_task(durable.cells.execute(execution_id, "input('who? ')"))
+    await tap.failed("promise.register_listener", question)
+    await durable.resonate.promises.resolve(question, Value(data={"text": "Ada"}))
+    assert (await running)["value"] == "Ada"
+
+
+async def test_a_time_limit_holds_though_the_store_is_away_when_it_ends(durable, tap, new_id):
+    execution_id = new_id()
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
+    with pytest.raises(DurableRejected, match="not settled within"):
+        await durable.cells.execute(execution_id, "import asyncio; await asyncio.Event().wait()", timeout_s=0)
+    assert durable.bridge.info()["timed_out"] == 1
+
+
+async def test_a_time_limit_that_ends_while_a_result_cannot_be_settled_holds(bridge, tap, new_id):
+    execution_id = new_id()
+    gate = tap.gate("promise.settle", f"exec:{execution_id}")
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
+    await bridge.expect(execution_id, timeout_s=0, hold=True)
+    settling = asyncio.create_task(bridge.resolve(execution_id, {"ok": True}))
+    await gate.reached.wait()
+    gate.open()
+    with pytest.raises(StoreError, match="the network is down"):
+        await settling
+    with pytest.raises(DurableRejected, match="not settled within"):
+        await bridge.result(execution_id)
+
+
+async def test_a_result_is_told_when_the_store_is_back(session, bridge, tap, new_id):
+    execution_id = new_id()
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
+    await bridge.expect(execution_id)
+    await session.run("6 * 7", execution_id=execution_id)
+    await tap.failed("promise.settle", f"exec:{execution_id}")
+    assert (await bridge.result(execution_id))["value"] == 42
+
+
+@pytest.mark.parametrize("kind", ["promise.create", "promise.settle"])
+async def test_a_question_waits_until_the_store_is_back(durable, tap, new_id, kind):
+    execution_id = new_id()
+    tap.fail_once(kind, f"{execution_id}:input:1", DOWN)
+    outcome = await durable.cells.execute(execution_id, "input('who? ')", on_input=lambda _: "Ada")
+    assert (outcome["value"], outcome["error"]) == ("Ada", None)
+    await tap.failed(kind, f"{execution_id}:input:1")
+
+
+async def test_a_question_answered_while_the_store_is_away_has_that_answer(durable, tap, new_id):
+    """It was open when the cell asked, and settled when the cell came to wait for it."""
+    execution_id = new_id()
+    question = f"{execution_id}:input:1"
+    down = asyncio.create_task(tap.failed("promise.get", question))
+    tap.fail_once("promise.get", question, DOWN)
+    running = asyncio.create_task(durable.cells.execute(execution_id, "input('who? ')"))
+    await tap.answered("promise.register_listener", question)
+    await durable.resonate.promises.resolve(question, Value(data={"text": "Ada"}))
+    assert (await running)["value"] == "Ada"
+    await down
+
+
+@pytest.mark.parametrize("kind", ["promise.create", "promise.settle"])
+async def test_a_step_waits_until_the_store_is_back(durable, tap, new_id, tmp_path, kind):
+    execution_id = new_id()
+    code = f"import stateroom\ndef f():\n    {counting(tmp_path / 'runs').rstrip()}\n    return 7\nawait stateroom.step('f', f)"
+    tap.fail_once(kind, f"{execution_id}:step:f:1", DOWN)
+    assert (await durable.cells.execute(execution_id, code))["value"] == 7
+    await tap.failed(kind, f"{execution_id}:step:f:1")
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 async def test_trouble_with_promises_is_a_store_error(durable, tap, new_id, tmp_path):
     execution_id, code = new_id(), counting(tmp_path / "runs", "x = 1")
-    down = ConnectorError(RuntimeError("the network is down"))
-    tap.fail_once("promise.create", f"exec:{execution_id}", down)
+    tap.fail_once("promise.create", f"exec:{execution_id}", DOWN)
     with pytest.raises(StoreError, match="the network is down"):
         await durable.cells.execute(execution_id, code)
-    tap.fail_once("promise.settle", f"exec:{execution_id}", down)
+    tap.fail_once("promise.settle", f"exec:{execution_id}", DOWN)
     with pytest.raises(StoreError, match="the network is down"):
         await durable.cells.execute(execution_id, code)
     assert (await durable.cells.execute(execution_id, code))["ok"]

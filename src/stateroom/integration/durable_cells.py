@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import CheckpointError, DurableError, SessionBroken, WorkerDied
+from ..errors import CheckpointError, DurableError, SessionBroken, StateroomError, WorkerDied
 from ..logs import get_logger
+from ..session.cancellation import CancelOutcome
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
 from ..session.session import Session
 from .cell_store import CellStore
@@ -30,6 +31,7 @@ from .outcome import outcome_to_data
 from .request import execution_request
 from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .session_state import SessionState
+from .shielded import to_the_end
 
 __all__ = ["DurableCells"]
 
@@ -94,8 +96,8 @@ class DurableCells:
         """Run a cell durably and return its outcome as data; see :mod:`.outcome` for the shape.
 
         The same id again returns the stored outcome and runs nothing. ``on_input`` is asked each question
-        at the same time as everybody else who can see its promise. A cancelled caller stops the cell,
-        whose execution stays pending.
+        at the same time as everybody else who can see its promise. A cancelled caller stops the cell
+        and waits for its end; the execution stays pending.
 
         Raises :class:`DurableRejected` when it has run out of ``timeout_s`` (seconds, from the first
         call with this id on), was shut down, or rejected by somebody; :class:`StoreError` if the store
@@ -171,16 +173,26 @@ class DurableCells:
             if running.done():
                 return _result_of(running, execution_id)
             self.bridge.give_up(execution_id)
-            await self.session.cancel(execution_id, hard_stop=True)
-            await asyncio.wait([running])
+            await to_the_end(self._stop(execution_id, running))
             settled.result()  # raises if the bridge was closed
             await self.bridge.desk.withdraw(execution_id)
             return None
         finally:
             settled.cancel()
-            if not running.done():
-                running.cancel()
+            if not running.done():  # until it has ended, nobody else is to use the session
+                await to_the_end(self._stop(execution_id, running))
             await asyncio.gather(running, settled, return_exceptions=True)
+
+    async def _stop(self, execution_id: str, running: asyncio.Future[ExecutionResult]) -> None:
+        """End the cell, whatever that takes."""
+        try:
+            outcome = await self.session.cancel(execution_id, hard_stop=True)
+        except StateroomError as error:  # there is no new worker: whoever is next finds that
+            log.warning("durable_session_broken", session=self.session_name, error=str(error))
+        else:
+            if outcome is CancelOutcome.NOTHING_RUNNING:
+                running.cancel()
+        await asyncio.wait([running])
 
     async def _store_outcome(self, execution_id: str, result: ExecutionResult, *, must: bool) -> bool:
         """Store and resolve. False if the worker died before its namespace could be saved."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -16,11 +15,13 @@ from .cell_store import CellStore
 from .postgres.cell_store import PostgresCellStore
 from .postgres.connection import PostgresResonate
 from .postgres.leased_cells import LeasedCells
+from .postgres.open_sessions import OpenSessions
 from .postgres.slots import Slots
 from .resonate_bridge import ResonateProtocolBridge
 from .resonate_functions import DurableHost, register
 from .retries import Retries
 from .runtime import DEFAULT_TTL_S
+from .shielded import Closing
 from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]
@@ -66,16 +67,15 @@ class DurableWorker:
         self._input_timeout_s = input_timeout_s
         self._slots = Slots(max_sessions)
         self._connection = PostgresResonate(dsn, group, ttl_s=ttl_s, slots=self._slots, env=env)
-        self._open: dict[str, _OpenSession] = {}
-        """By name, least recently used first."""
-        self._changed = asyncio.Condition()
+        self._sessions = OpenSessions(max_sessions, self._make_cells)
         self._executions = Stoppable("this worker")
         self._retries = Retries()
+        self._closing = Closing()
         register(self._connection.resonate, DurableHost(self.execute))
 
     def __repr__(self) -> str:
-        busy = sum(1 for entry in self._open.values() if entry.users)
-        return f"<DurableWorker group={self.group!r} sessions={len(self._open)} busy={busy}>"
+        sessions = self._sessions
+        return f"<DurableWorker group={self.group!r} sessions={len(sessions)} busy={sessions.busy}>"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -91,12 +91,16 @@ class DurableWorker:
         self._connection.start()
 
     async def close(self) -> None:
-        """Take no more executions, give those that run back to other workers, close all sessions."""
+        """Take no more executions, give those that run back to other workers, close all sessions.
+
+        Safe to call twice. A caller that is cancelled leaves it going on.
+        """
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         await self._connection.stop_deliveries()
         await self._executions.close()
-        for entry in tuple(self._open.values()):
-            await entry.close()
-        self._open.clear()
+        await self._sessions.close()
         await self._connection.close()
 
     async def execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
@@ -109,70 +113,19 @@ class DurableWorker:
             return await self._executions.run(self._retries.outcome(execution_id, attempt))
 
     async def _execute(self, session: str, execution_id: str, code: str, **how: Any) -> dict[str, Any]:
-        async with self._using(session) as cells:
+        async with self._sessions.using(session) as cells:
             return await cells.execute(execution_id, code, **how)
-
-    @asynccontextmanager
-    async def _using(self, name: str) -> AsyncIterator[LeasedCells]:
-        """The open session ``name``, not to be closed meanwhile."""
-        entry = await self._take(name)
-        try:
-            yield await entry.open(self)
-        finally:
-            async with self._changed:
-                entry.users -= 1
-                self._changed.notify_all()
-
-    async def _take(self, name: str) -> _OpenSession:
-        async with self._changed:
-            while name not in self._open and len(self._open) >= self.max_sessions:
-                idle = next((entry for entry in self._open.values() if not entry.users), None)
-                if idle is None:
-                    await self._changed.wait()
-                else:
-                    del self._open[idle.name]
-                    await idle.close()
-            entry = self._open.pop(name, None) or _OpenSession(name)
-            self._open[name] = entry
-            entry.users += 1
-            return entry
 
     async def _make_cells(self, name: str) -> LeasedCells:
         session = Session(**self._settings)
-        await session.start()
         try:
+            await session.start()
             bridge = ResonateProtocolBridge(
                 self._connection.resonate, session, input_timeout_s=self._input_timeout_s
             )
+            cells = LeasedCells(bridge, self.store, dsn=self._connection.dsn, session_name=name)
         except BaseException:
             await session.close()
             raise
         log.info("durable_session_opened", session=name, pid=session.pid)
-        return LeasedCells(bridge, self.store, dsn=self._connection.dsn, session_name=name)
-
-
-class _OpenSession:
-    """A session of a worker, and how many executions want it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.users = 0
-        self._cells: LeasedCells | None = None
-        self._opening = asyncio.Lock()
-
-    def __repr__(self) -> str:
-        return f"<_OpenSession {self.name!r} users={self.users}>"
-
-    async def open(self, worker: DurableWorker) -> LeasedCells:
-        async with self._opening:
-            if self._cells is None:
-                self._cells = await worker._make_cells(self.name)
-            return self._cells
-
-    async def close(self) -> None:
-        async with self._opening:
-            cells, self._cells = self._cells, None
-        if cells is not None:
-            await cells.close()
-            await cells.bridge.close(reject=False)
-            await cells.session.close()
+        return cells

@@ -17,6 +17,7 @@ from ..logs import get_logger
 from ..protocol.messages import InputMessage
 from .promise_desk import PromiseDesk
 from .request import Request, reason_of
+from .retries import insist
 from .sdk import PromiseRecord
 
 __all__ = ["Asker", "InputCapability", "answer_to_data"]
@@ -72,10 +73,11 @@ class InputCapability:
 
         ``also`` is asked at the same time, unless the answer is known already, and its answer is as good
         as any; EOFError from it means that it has none. Raises EOFError, as ``input()`` will in the
-        cell, if the answer is that there is none, or ``also`` fails: the question stays open then.
+        cell, if the answer is that there is none, or ``also`` fails: the question stays open then. While
+        the store cannot be used the question waits.
         """
         request = self._request_of(message)
-        record = await self._ask(request, message)
+        record = await insist(lambda: self._ask(request, message), on=request.promise_id)
         if record.state == "pending":
             try:
                 record = await self._wait(request, message, also)
@@ -85,7 +87,8 @@ class InputCapability:
 
     async def _wait(self, request: Request, message: InputMessage, also: Asker | None) -> PromiseRecord:
         """Until the promise is settled, or asking fails."""
-        settled = asyncio.ensure_future(self._desk.wait(request, watch=True))
+        waiting = insist(lambda: self._desk.wait(request, watch=True), on=request.promise_id)
+        settled = asyncio.ensure_future(waiting)
         asking = asyncio.ensure_future(self._ask_also(request, message, also))
         try:
             await asyncio.wait([settled, asking], return_when=asyncio.FIRST_COMPLETED)
@@ -110,7 +113,7 @@ class InputCapability:
             raise EOFError(f"on_input raised {type(error).__name__}: {error}") from error
         if text is not None and not isinstance(text, str):
             raise EOFError(f"on_input returned a {type(text).__name__}, not a string")
-        await self._desk.resolve(request, answer_to_data(text))
+        await insist(lambda: self._desk.resolve(request, answer_to_data(text)), on=request.promise_id)
 
     def _request_of(self, message: InputMessage) -> Request:
         """What the question has become."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import msgspec
 
-from ..errors import DurableError
+from ..errors import DurableError, StoreError
 from ..logs import get_logger
 from ..session.background_tasks import BackgroundTasks
 from .request import Request, check_id, check_timeout, ended_error, shutdown_error, timeout_error
+from .retries import pause
 from .sdk import EXTERNAL, FAR_FUTURE_MS, PromiseRecord, Resonate, Value, told, wait_settled
 
 __all__ = ["DeskCounters", "PromiseDesk"]
@@ -130,14 +131,17 @@ class PromiseDesk:
     async def wait(self, request: Request, *, watch: bool = False) -> PromiseRecord:
         """Wait until an open promise is settled; with ``watch``, by whomever, in whichever process.
 
-        Raises :class:`DurableError` if the desk is closed meanwhile and leaves the promise pending.
+        Raises :class:`DurableError` for one that stays pending, since the desk is closed.
         """
         entry = self._pending.get(request.promise_id)
         if entry is None:
             with told(request.promise_id):
-                return await self.resonate.promises.get(request.promise_id)
+                record = await self.resonate.promises.get(request.promise_id)
+            if record.state == "pending":
+                raise DurableError(f"{request.promise_id} stays pending: nothing here waits for it any more")
+            return record
         if watch:
-            self._background.run(self._watch(entry))
+            self._background.run(self._until_settled(entry, self._look))
         return await asyncio.shield(entry.settled)
 
     async def resolve(self, request: Request, data: Any) -> bool:
@@ -202,7 +206,7 @@ class PromiseDesk:
         if request.timeout_s is not None:
             left_s = record.created_at / 1000 + request.timeout_s - time.time()
             entry.timer = asyncio.get_running_loop().call_later(
-                max(0.0, left_s), lambda: self._background.run(self._time_out(request))
+                max(0.0, left_s), lambda: self._background.run(self._until_settled(entry, self._time_out))
             )
 
     async def _reject_all(
@@ -244,13 +248,26 @@ class PromiseDesk:
         if entry is not None:
             entry.finish(record)
 
-    async def _watch(self, entry: _Pending) -> None:
-        record = await wait_settled(self.resonate, entry.request.promise_id)
-        if self._pending.get(entry.request.promise_id) is entry and not entry.is_settling:
+    async def _until_settled(self, entry: _Pending, attempt: Callable[[_Pending], Awaitable[None]]) -> None:
+        """Try it again until it is waited for no more, however often the store is away."""
+        while self._pending.get(entry.request.promise_id) is entry:
+            try:
+                await attempt(entry)
+            except StoreError as error:
+                log.warning("promise_delayed", promise_id=entry.request.promise_id, error=str(error))
+            if not entry.settled.done():
+                await pause()
+
+    async def _look(self, entry: _Pending) -> None:
+        """Wait until it is settled, by whomever; who is settling it from here comes to know by himself."""
+        promise_id = entry.request.promise_id
+        with told(promise_id):
+            record = await wait_settled(self.resonate, promise_id)
+        if not entry.is_settling:
             self._finish(entry.request, record)
 
-    async def _time_out(self, request: Request) -> None:
-        if await self.reject(request, timeout_error(request)):
+    async def _time_out(self, entry: _Pending) -> None:
+        if not entry.is_settling and await self.reject(entry.request, timeout_error(entry.request)):
             self.counters.timed_out += 1
 
     def _check_open(self) -> None:

@@ -32,7 +32,9 @@ from .input_capability import Asker, InputCapability
 from .outcome import outcome_to_data
 from .promise_desk import PromiseDesk
 from .request import Request, execution_request, reason_of
+from .retries import insist
 from .sdk import PromiseRecord, Resonate
+from .shielded import Closing
 from .step_capability import StepCapability
 
 __all__ = ["ResonateProtocolBridge"]
@@ -65,7 +67,7 @@ class ResonateProtocolBridge:
         """Executions that run, with what they have put out; None if their owner settles them."""
         self._given_up: OrderedDict[str, None] = OrderedDict()
         self._background = BackgroundTasks()
-        self._closing: asyncio.Task[None] | None = None
+        self._closing = Closing()
         session.add_message_interceptor(self._see)
         session.on_step = self.steps.take
         session.attachments[ATTACHED_AS] = self.info
@@ -160,9 +162,7 @@ class ResonateProtocolBridge:
         What is pending is rejected as shut down. With ``reject=False`` it stays pending in the store, for
         the next process to go on with, and who waits for it here gets a :class:`DurableError`.
         """
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(reject))
-        await asyncio.shield(self._closing)
+        await self._closing.run(lambda: self._close(reject))
 
     async def _close(self, reject: bool) -> None:
         self.session.remove_message_interceptor(self._see)
@@ -196,8 +196,12 @@ class ResonateProtocolBridge:
         self._background.run(self._settle(execution))
 
     async def _settle(self, execution: Execution) -> None:
-        result = await execution.done
-        await self.resolve(execution.execution_id, outcome_to_data(result))
+        outcome, request = outcome_to_data(await execution.done), execution_request(execution.execution_id)
+        await insist(
+            lambda: self.resolve(execution.execution_id, outcome),
+            on=request.promise_id,
+            is_wanted=lambda: self.desk.is_pending(request),
+        )
 
     def _begin(self, execution_id: str, *, hold: bool) -> None:
         self._collecting[execution_id] = None if hold else _collector(execution_id)

@@ -16,6 +16,7 @@ from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .resonate_functions import FUNCTION_NAME, DurableHost
 from .retries import Retries
 from .sdk import NO_TIMEOUT, Never, PromiseRecord, Resonate, told, wait_settled
+from .shielded import Closing
 
 __all__ = ["DEFAULT_TTL_S", "DurableRuntime", "host_of", "make_resonate"]
 
@@ -50,6 +51,7 @@ class DurableRuntime:
         self._keep_pending = keep_pending
         self._connection = connection
         self._closed = asyncio.Event()
+        self._closing = Closing()
 
     def __repr__(self) -> str:
         return f"<DurableRuntime {'closed' if self._closed.is_set() else 'open'} {self.cells!r}>"
@@ -89,13 +91,19 @@ class DurableRuntime:
     async def close(self) -> None:
         """Shut the bridge down, then Resonate; the session stays open. Safe to call twice.
 
-        In this order, since Resonate waits for its functions, and these for the bridge.
+        A caller that is cancelled leaves it going on.
         """
-        await self.bridge.close(reject=not self._keep_pending)
-        await self.resonate.stop()
-        self._closed.set()
-        if self._connection is not None:
-            self._connection.close()
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
+        """In this order, since Resonate waits for its functions, and these for the bridge."""
+        try:
+            await self.bridge.close(reject=not self._keep_pending)
+            await self.resonate.stop()
+        finally:
+            self._closed.set()
+            if self._connection is not None:
+                self._connection.close()
 
 
 def make_resonate(

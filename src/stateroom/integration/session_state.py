@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..errors import CheckpointError, DurableError, StoreError
+from ..errors import Busy, CheckpointError, DurableError, SessionBroken, StoreError
 from ..logs import get_logger
 from ..session.background_tasks import in_thread
 from ..session.checkpoint import Checkpoint
@@ -78,10 +78,19 @@ class SessionState:
         if pid is not None and pid == self._held_by and self._session.state != "broken":
             return
         if self._is_changed or self._session.state == "broken":
-            await self._session.restart(restore=False)
+            await self._restart()
         if self._last is not None:
             await self._restore(self._last)
         self._held_by = self._session.pid
+
+    async def _restart(self) -> None:
+        """Have a new worker with an empty namespace, after the one that is being made, if any."""
+        while True:
+            try:
+                return await self._session.restart(restore=False)
+            except Busy:
+                with suppress(SessionBroken):
+                    await self._session.run("")  # it waits for the new worker, if there will be one
 
     @contextmanager
     def changing(self) -> Iterator[None]:

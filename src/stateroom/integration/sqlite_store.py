@@ -104,8 +104,10 @@ class SqliteConnection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-        self.close()
+        try:
+            await self.stop()
+        finally:
+            self.close()
 
     @property
     def is_open(self) -> bool:
@@ -132,8 +134,7 @@ class SqliteConnection:
         self._receivers.clear()
         if pump is not None:
             pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await pump
+            await asyncio.wait([pump])  # unlike the pump itself, it is cancelled with its caller only
 
     def close(self) -> None:
         """Close the file and let others own it; safe to call twice."""

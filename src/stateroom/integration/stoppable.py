@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import DurableError
+from .shielded import to_the_end
 
 __all__ = ["Stoppable"]
 
@@ -28,7 +30,10 @@ class Stoppable:
         return f"<Stoppable {self._what} running={len(self._tasks)} stopped={self._is_stopped}>"
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``. Raises :class:`DurableError` if stopped before there is one."""
+        """The result of ``work``. Raises :class:`DurableError` if stopped before there is one.
+
+        A caller who is cancelled cancels it, and goes when it has ended.
+        """
         if self._is_stopped:
             work.close()
             raise DurableError(f"{self._what} is stopping")
@@ -36,11 +41,16 @@ class Stoppable:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            return await task
+            await asyncio.wait([task])
         except asyncio.CancelledError:
-            if self._is_stopped:
-                raise DurableError(f"{self._what} is stopping") from None
+            if not self._is_stopped:  # then it was cancelled already, and may be cleaning up
+                task.cancel()
+            with suppress(Exception):
+                await to_the_end(task)
             raise
+        if task.cancelled() and self._is_stopped:
+            raise DurableError(f"{self._what} is stopping")
+        return task.result()
 
     async def close(self) -> None:
         """End all; when this returns nothing runs any more."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ...errors import CheckpointError, ConfigError, StoreError
 from ...protocol.framing import Buffer
+from ...session.temporary_folder import when_gone
 from ..cell_store import FinishedCell, StaleSave, in_chunks
 from .driver import check_dsn, describe, psycopg
 
@@ -54,7 +54,7 @@ class PostgresCellStore:
         self._is_prepared = False
         self._spare: list[Any] = []
         """Connections that are not in use."""
-        weakref.finalize(self, _close_all, self._spare)
+        when_gone(self, _close_all, self._spare)
 
     def __repr__(self) -> str:
         return f"<PostgresCellStore {describe(self._dsn)} keep={self.keep}>"

@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import ConfigError, StoreError
 from ..runtime import DEFAULT_TTL_S, make_resonate
 from ..sdk import Resonate
+from ..shielded import Closing
 from .driver import PostgresConnection, check_dsn, describe, psycopg
 from .slots import Slots, WorkSource
 
@@ -45,6 +46,7 @@ class PostgresResonate:
             raise ConfigError(f"ttl_s={ttl_s}: give the seconds that a task stays with a process, 1 or more")
         check_dsn(dsn)
         self.dsn = dsn
+        self._closing = Closing()
         pid = uuid.uuid4().hex
         self._source = WorkSource(dsn, pid=pid, group=group, slots=slots or Slots(UNLIMITED))
         self.resonate: Resonate = make_resonate(
@@ -74,7 +76,10 @@ class PostgresResonate:
         await self._source.stop()
 
     async def close(self) -> None:
-        """Stop for good, when the functions that run have ended."""
+        """Stop for good, when the functions that run have ended. A cancelled caller leaves it going on."""
+        await self._closing.run(self._close)
+
+    async def _close(self) -> None:
         await self._source.stop()
         await self.resonate.stop()
 

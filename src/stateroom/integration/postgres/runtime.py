@@ -20,7 +20,7 @@ class PostgresRuntime(DurableRuntime):
         self._database = database
         self._leased = cells
 
-    async def close(self) -> None:
+    async def _close(self) -> None:
         await self._database.stop_deliveries()
         await self._leased.close()
-        await super().close()
+        await super()._close()

@@ -71,11 +71,15 @@ async def test_the_next_cell_begins_while_the_transport_is_read_elsewhere():
         assert [result.value for result in results] == [1, 2, True]
 
 
-async def test_a_result_does_not_wait_for_a_next_cell_that_lets_no_other_thread_run():
+async def test_a_result_does_not_wait_for_a_next_cell_that_lets_no_other_thread_run(tmp_path):
+    begun = tmp_path / "begun"
+    deaf_code = f"open({str(begun)!r}, 'w').close()\nsum(range(10 ** 14))"
     async with stateroom.Session(cancel_grace_s=0.1, insist_grace_s=0.1) as session:
         large = asyncio.create_task(session.run("b'x' * 8_000_000"))
-        deaf = asyncio.create_task(session.run("sum(range(10 ** 14))", execution_id="deaf"))
+        deaf = asyncio.create_task(session.run(deaf_code, execution_id="deaf"))
         assert len((await large).value) == 8_000_000
+        while not begun.exists():
+            await asyncio.sleep(0)
         assert await session.cancel("deaf", hard_stop=True) == "stopped"
         assert not (await deaf).ok
 

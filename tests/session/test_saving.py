@@ -279,20 +279,20 @@ async def test_a_start_whose_second_worker_does_not_start_either_says_so():
         assert stage.session.state == "broken"
 
 
-@pytest.mark.parametrize("hard_stop", [False, True])
 @virtual_time
-async def test_a_cancel_without_a_name_reaches_a_recovery_if_nothing_else_is_there(hard_stop):
-    async with Stage(hanging_restore(ends_at=3 if hard_stop else 1), **SLOW) as stage:
+async def test_only_a_hard_stop_without_a_name_means_a_recovery_if_nothing_else_is_there():
+    async with Stage(hanging_restore(ends_at=3), **SLOW) as stage:
         await stage.session.checkpoint()
         restarting = asyncio.create_task(stage.session.restart())
         await (await stage.launcher.worker(2)).has_received(RestoreMessage)
-        outcome = await stage.session.cancel(hard_stop=hard_stop)
-        assert outcome is (CancelOutcome.STOPPED if hard_stop else CancelOutcome.CANCELLED)
+        assert await stage.session.cancel() is CancelOutcome.NOTHING_RUNNING
+        assert stage.worker.cancels == []
+        assert await stage.session.cancel(hard_stop=True) is CancelOutcome.STOPPED
         await restarting
         assert stage.session.state == "idle"
         assert "cancelled" in stage.session.recovery.error.lower()
         assert (await stage.session.run("")).value == 42
-        assert len(stage.launcher.workers) == (3 if hard_stop else 2)
+        assert len(stage.launcher.workers) == 3
 
 
 @virtual_time

@@ -34,6 +34,7 @@ MAX_WITHDRAWN = 30
 """So many can be withdrawn before the worker has looked."""
 _WITHDRAWN = slice(3, 3 + MAX_WITHDRAWN + 2)
 """The last ones. One that is unanswered outlives MAX_WITHDRAWN others, and one that was sent before it."""
+_NONE = bytes(8 * (MAX_WITHDRAWN + 2))
 
 
 class CancelPage:
@@ -93,7 +94,8 @@ class CancelPage:
         """From the worker: ``number`` is about to begin; False if it was withdrawn, and must not."""
         self._words[_BEGUN] = number
         with self._between:
-            return number not in self._words[_WITHDRAWN]
+            withdrawn = self._words[_WITHDRAWN]
+            return withdrawn.tobytes() == _NONE or number not in withdrawn
 
     def close(self) -> None:
         """Unmap, and close the descriptor."""

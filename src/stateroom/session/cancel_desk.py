@@ -42,11 +42,12 @@ class CancelDesk:
         return f"<CancelDesk {self.canceller!r}>"
 
     async def cancel(self, execution_id: str | None, *, hard_stop: bool) -> CancelOutcome:
-        """End the execution of that id; without one what runs.
+        """End the execution of that id; without one what runs, or else what waits longest.
 
-        What the session does by itself counts only if nothing waits: else what waits longest is meant.
+        What the session does by itself is meant only by a hard stop, when nothing waits: who asks twice
+        for the end of a cell must not end the recovery of his state behind it.
         """
-        work = self._find(execution_id)
+        work = self._find(execution_id, hard_stop=hard_stop)
         if work is None:
             return CancelOutcome.NOTHING_RUNNING
         if self._schedule.cancel_unbegun(work):
@@ -82,14 +83,14 @@ class CancelDesk:
             recovery.timeout_s = self._restore_timeout_s
             await self._end(recovery, up_to=Rung.HARD_STOP)
 
-    def _find(self, execution_id: str | None) -> Work | None:
+    def _find(self, execution_id: str | None, *, hard_stop: bool) -> Work | None:
         """What is meant; of several of one id, that which came first."""
         running = self._router.running
         if execution_id is not None:
             is_meant = running is not None and running.execution_id == execution_id
             return running if is_meant else self._schedule.find_queued(execution_id)
         if running is None or running.is_automatic:
-            return self._schedule.first_queued() or running
+            return self._schedule.first_queued() or (running if hard_stop else None)
         return running
 
     async def _end_by_timeout(self, execution: Execution) -> None:

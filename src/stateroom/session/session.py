@@ -154,7 +154,8 @@ class Session:
         """Cancel the running cell, or the one named, which may wait in the queue.
 
         While the session is busy with itself (a restart, a recovery, an automatic checkpoint), the cell
-        that waits longest counts as the running one; if none waits, the recovery or the checkpoint does.
+        that waits longest counts as the running one; if none waits, only a ``hard_stop`` ends the recovery
+        or the checkpoint.
         Returns when the cell has ended, or after ``cancel_grace_s``: a cell that swallowed the request
         is IGNORED, and a second ``cancel`` insists. With ``hard_stop``, what does not end by that is
         killed with its worker; another one is started and the last checkpoint restored. Never raises

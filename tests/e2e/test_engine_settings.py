@@ -17,8 +17,8 @@ async def test_tla_timeout_ends_a_cell_that_awaits_for_too_long():
 
 
 async def test_a_stretch_that_blocks_is_run_to_its_end_before_the_timeout_is_told():
-    async with stateroom.Session(tla_timeout_s=0.01) as session:
-        code = "import asyncio, time\ndone = []\nawait asyncio.sleep(0)\ntime.sleep(0.1)\ndone.append(1)\nawait asyncio.sleep(0)\ndone.append(2)"
+    async with stateroom.Session(tla_timeout_s=0.5) as session:
+        code = "import asyncio, time\ndone = []\nawait asyncio.sleep(0)\ntime.sleep(0.8)\ndone.append(1)\nawait asyncio.sleep(0)\ndone.append(2)"
         result = await session.run(code)
         assert result.error.type == "TimeoutError"
         assert (await session.run("done")).value == [1]

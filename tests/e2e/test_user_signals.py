@@ -72,7 +72,8 @@ async def test_ctrl_c_of_a_worker_that_is_idle_is_reported_and_survived():
     told = asyncio.Event()
     async with stateroom.Session(auto_restart=False) as session:
         session.on_late_output = lambda message: told.set() if "KeyboardInterrupt" in message.data else None
-        await session.run("import os, signal, threading", check=True)
+        prelude = "import os, signal, threading\n_ = signal.signal(signal.SIGINT, signal.default_int_handler)"
+        await session.run(prelude, check=True)  # it is ignored in what a shell runs in the background
         await session.run(
             "threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()",
             check=True,

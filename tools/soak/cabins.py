@@ -48,7 +48,7 @@ for name in ("last_exc", "last_type", "last_value", "last_traceback"):
     sys.__dict__.pop(name, None)  # the frames of the last error hold what its cell had
 Out.clear()
 gc.collect()
-sys.getallocatedblocks()
+sys.getallocatedblocks() - len(globals().get("trail", ()))
 """
 PATIENT: dict[str, Any] = {"cancel_grace_s": 30.0, "insist_grace_s": 30.0}
 IMPATIENT: dict[str, Any] = {"cancel_grace_s": 0.5, "insist_grace_s": 1.0}

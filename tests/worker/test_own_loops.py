@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 
 from stateroom.worker.own_loops import is_in_asyncio, own_loop_around
 
@@ -41,3 +42,28 @@ def test_nothing_is_raised_in_asyncio_while_a_task_makes_another():
     inside = looks[calls.index("create_task") :]
     assert all(in_asyncio for name, _, in_asyncio in inside if name in ("create_task", "add"))
     assert sys.version_info >= (3, 14) or "add" in calls
+
+
+def test_what_asyncio_calls_to_make_a_loop_is_its_own_and_a_callback_is_not():
+    looks = []
+
+    def look(frame, event, _argument):
+        if event == "call":
+            looks.append((frame.f_code.co_name, is_in_asyncio(frame)))
+
+    def callback():
+        threading.Event().wait(0)
+
+    sys.setprofile(look)
+    try:
+        loop = asyncio.new_event_loop()
+        loop.call_soon(callback)
+        loop.call_soon(threading.Event().wait, 0)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+    finally:
+        sys.setprofile(None)
+        loop.close()
+    assert ("socketpair", True) in looks
+    assert ("callback", False) in looks
+    assert [answer for name, answer in looks if name == "wait"] == [False] * 4  # of Event, and of Condition

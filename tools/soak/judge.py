@@ -35,8 +35,8 @@ BY_CELL = {
 """And if nobody does more than to end what does not end."""
 
 
-DESTROYED = "Task was destroyed but it is pending!"
-"""A second cancel may end ``asyncio.run`` in the middle of its own end; asyncio says so, some cells later."""
+DESTROYED = ("Task was destroyed but it is pending!", "Exception ignored in: <function BaseEventLoop.__del__")
+"""A second cancel may end ``asyncio.run`` in the middle of its own end; Python says so, some cells later."""
 
 
 @dataclass

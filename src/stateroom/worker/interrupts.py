@@ -37,7 +37,7 @@ from ..protocol.cancel_page import CANCEL_SIGNAL_NAME, CancelPage
 from .frames import ENGINE_FOLDER, is_on_stack
 from .insist import Insistence, suspended_frames
 from .interrupt_target import INSIST_FROM_ATTEMPT, Target
-from .own_loops import ASYNCIO_FOLDER, OwnLoop, is_in_asyncio, own_loop_around
+from .own_loops import ASYNCIO_FOLDER, RUN_HANDLE, OwnLoop, is_in_asyncio, own_loop_around
 from .time_limit import TimeLimit
 from .user_signals import UserSignals
 from .waiting import waits_for
@@ -91,9 +91,6 @@ def _spare_own_loop(
     if insists or not is_in_asyncio(frame):
         return decision
     return Decision.LATER if own is None else Decision.CANCEL_OWN_LOOP
-
-
-RUN_HANDLE = asyncio.Handle._run.__code__
 
 
 class Interrupts:

@@ -9,7 +9,6 @@ may have the thread and keep it: that has to end as well.
 
 from __future__ import annotations
 
-import _weakrefset
 import asyncio
 import os
 import selectors
@@ -19,14 +18,15 @@ from types import FrameType
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+from .frames import is_standard
 from .insist import suspended_frames
 
-__all__ = ["ASYNCIO_FOLDER", "OwnLoop", "is_in_asyncio", "own_loop_around"]
+__all__ = ["ASYNCIO_FOLDER", "RUN_HANDLE", "OwnLoop", "is_in_asyncio", "own_loop_around"]
 
 ASYNCIO_FOLDER = os.path.dirname(asyncio.__file__) + os.sep
 LOOP_CODE = (ASYNCIO_FOLDER, selectors.__file__)
-TASK_REGISTER = _weakrefset.__file__
-"""Where asyncio notes a new task when it has scheduled it already; before 3.14, that is."""
+RUN_HANDLE = asyncio.Handle._run.__code__
+"""What calls all that a loop runs."""
 RUN_UNTIL_COMPLETE = asyncio.BaseEventLoop.run_until_complete.__code__
 
 
@@ -91,7 +91,9 @@ def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
 
 
 def is_in_asyncio(frame: FrameType | None) -> bool:
-    """Whether asyncio has the thread: to make a task, say, or to end a loop."""
-    while frame is not None and frame.f_code.co_filename == TASK_REGISTER:
+    """Whether asyncio has the thread, or what it has called: to make a task or a loop, say, or to end one."""
+    while frame is not None and frame.f_code is not RUN_HANDLE and is_standard(frame.f_code.co_filename):
+        if frame.f_code.co_filename.startswith(ASYNCIO_FOLDER):
+            return True
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(ASYNCIO_FOLDER)
+    return False

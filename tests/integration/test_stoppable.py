@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("resonate", reason="durable executions need resonate-sdk, which needs Python 3.12")
 
 from stateroom.errors import DurableError
-from stateroom.integration.shielded import Closing, to_the_end
 from stateroom.integration.stoppable import Stoppable
+from stateroom.session.shielded import Closing, to_the_end
 
 
 class Work:

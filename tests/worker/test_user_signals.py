@@ -1,5 +1,6 @@
 """Where a signal handler of the user's may run, and that ``signal.signal`` looks as it always does."""
 
+import os
 import signal
 import sys
 import threading
@@ -7,7 +8,7 @@ import threading
 import pytest
 
 from stateroom.engine.text import normalise
-from stateroom.worker.user_signals import UserSignals
+from stateroom.worker.user_signals import ENTRIES, UserSignals
 
 
 @pytest.fixture
@@ -82,3 +83,7 @@ def test_signal_and_getsignal_answer_as_python_does(signals):
         signal.signal(signal.SIGUSR1, "no handler")
     with pytest.raises(ValueError, match="out of range"):
         signal.signal(10_000, handler)
+
+
+def test_the_places_where_user_code_calls_the_engine_are_there():
+    assert all(map(os.path.exists, ENTRIES))

@@ -25,13 +25,13 @@ from ..logs import get_logger
 from ..session.cancellation import CancelOutcome
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
 from ..session.session import Session
+from ..session.shielded import to_the_end
 from .cell_store import CellStore
 from .input_capability import Asker
 from .outcome import outcome_to_data
 from .request import execution_request
 from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .session_state import SessionState
-from .shielded import to_the_end
 
 __all__ = ["DurableCells"]
 

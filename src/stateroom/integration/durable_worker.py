@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..logs import get_logger
 from ..session.session import Session
 from ..session.settings import load_config
+from ..session.shielded import Closing
 from .cell_store import CellStore
 from .postgres.cell_store import PostgresCellStore
 from .postgres.connection import PostgresResonate
@@ -21,7 +22,6 @@ from .resonate_bridge import ResonateProtocolBridge
 from .resonate_functions import DurableHost, register
 from .retries import Retries
 from .runtime import DEFAULT_TTL_S
-from .shielded import Closing
 from .stoppable import Stoppable
 
 __all__ = ["DurableWorker"]

@@ -28,13 +28,13 @@ from ..protocol.messages import (
 from ..session.background_tasks import BackgroundTasks
 from ..session.execution import Execution
 from ..session.session import Session
+from ..session.shielded import Closing
 from .input_capability import Asker, InputCapability
 from .outcome import outcome_to_data
 from .promise_desk import PromiseDesk
 from .request import Request, execution_request, reason_of
 from .retries import insist
 from .sdk import PromiseRecord, Resonate
-from .shielded import Closing
 from .step_capability import StepCapability
 
 __all__ = ["ResonateProtocolBridge"]

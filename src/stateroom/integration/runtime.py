@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Self
 
 from ..errors import DurableError
+from ..session.shielded import Closing
 from .durable_cells import DurableCells
 from .pickle_free import PickleFree
 from .request import check_cell, execution_request
@@ -16,7 +17,6 @@ from .resonate_bridge import ResonateProtocolBridge, outcome_of
 from .resonate_functions import FUNCTION_NAME, DurableHost
 from .retries import Retries
 from .sdk import NO_TIMEOUT, Never, PromiseRecord, Resonate, told, wait_settled
-from .shielded import Closing
 
 __all__ = ["DEFAULT_TTL_S", "DurableRuntime", "host_of", "make_resonate"]
 

@@ -13,9 +13,9 @@ import msgspec
 
 from ..errors import Busy, CheckpointError, DurableError, SessionBroken, StoreError
 from ..logs import get_logger
-from ..session.background_tasks import in_thread
 from ..session.checkpoint import Checkpoint
 from ..session.session import Session
+from ..session.shielded import in_thread
 from .cell_store import CHUNK_BYTES, CellStore, FinishedCell
 
 __all__ = ["SessionState"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from ..errors import DurableError
-from .shielded import to_the_end
+from ..session.shielded import to_the_end
 
 __all__ = ["Stoppable"]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from ..errors import SessionError
 from ..logs import get_logger
 
-__all__ = ["BackgroundTasks", "in_thread", "result_of"]
+__all__ = ["BackgroundTasks", "result_of"]
 
 T = TypeVar("T")
 
@@ -51,19 +51,4 @@ class BackgroundTasks:
 async def result_of(done: asyncio.Future[T]) -> T:
     """Wait for a future that others wait for as well: it is not cancelled with the caller."""
     await asyncio.wait([done])
-    return done.result()
-
-
-async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call ``function`` in a thread, which nothing stops: a cancelled caller waits for its end, too."""
-    done = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    cancelled: asyncio.CancelledError | None = None
-    while not done.done():
-        try:
-            await asyncio.wait([done])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        done.exception()  # nobody has to look at it
-        raise cancelled
     return done.result()

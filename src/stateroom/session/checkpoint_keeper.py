@@ -12,11 +12,12 @@ from ..config import SessionConfig
 from ..errors import CheckpointError
 from ..logs import get_logger
 from ..protocol.messages import CheckpointMessage, RestoredMessage, RestoreMessage
-from .background_tasks import in_thread, result_of
+from .background_tasks import result_of
 from .checkpoint import Checkpoint, Recovery
 from .checkpoint_job import CheckpointJob
 from .checkpoint_store import CheckpointFile, CheckpointStore
 from .name_lock import NameLock
+from .shielded import in_thread
 from .temporary_folder import TemporaryFolder, when_gone
 
 __all__ = ["CheckpointKeeper", "Saving", "outlook"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self
 
 import msgspec
@@ -25,6 +25,7 @@ from .pace import Pace
 from .parts import Parts
 from .process import spawn
 from .settings import load_config
+from .shielded import Closing
 from .stream import MessageStream
 
 __all__ = ["Session"]
@@ -60,7 +61,7 @@ class Session:
             on_late_output=lambda message: call_back(self.on_late_output, message, reports),
             on_late_display=lambda message: call_back(self.on_late_display, message, reports),
         )
-        self._closing: asyncio.Future[None] | None = None
+        self._closing = Closing()
 
     def __repr__(self) -> str:
         return f"<Session {self._parts.schedule!r} pid={self.pid}>"
@@ -291,10 +292,11 @@ class Session:
 
         With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
-        if self._closing is None:
-            self._parts.schedule.advance(SessionEvent.CLOSE)
-            self._closing = asyncio.ensure_future(self._parts.close())
-        await asyncio.shield(self._closing)  # a caller that is cancelled leaves it going on
+        await self._closing.run(self._begin_closing)
+
+    def _begin_closing(self) -> Coroutine[Any, Any, None]:
+        self._parts.schedule.advance(SessionEvent.CLOSE)  # at once: nothing new is taken on from here on
+        return self._parts.close()
 
     def _execute_message(
         self, code: str, execution_id: str | None, filename: str | None, argv: list[str] | None

@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import Any
 
 from ...errors import ConfigError, StoreError
+from ...session.shielded import Closing
 from ..runtime import DEFAULT_TTL_S, make_resonate
 from ..sdk import Resonate
-from ..shielded import Closing
 from .driver import PostgresConnection, check_dsn, describe, psycopg
 from .slots import Slots, WorkSource
 

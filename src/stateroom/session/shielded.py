@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["Closing", "to_the_end"]
+__all__ = ["Closing", "in_thread", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -41,3 +41,8 @@ async def to_the_end(work: Awaitable[T]) -> T:
         task.cancelled() or task.exception()  # nobody has to look at it
         raise cancelled
     return task.result()
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Call ``function`` in a thread, which nothing stops: a cancelled caller waits for its end, too."""
+    return await to_the_end(asyncio.get_running_loop().run_in_executor(None, function, *args))

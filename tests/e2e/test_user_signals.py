@@ -56,6 +56,26 @@ said
     assert (result.value, result.error) == ("took too long", None)
 
 
+@pytest.mark.parametrize("show", ["display(Loud())", "display(Printing())"])
+async def test_what_a_handler_raises_amid_a_repr_ends_the_statement_that_shows_it(show):
+    code = """
+class Loud:
+    def __repr__(self):
+        signal.raise_signal(signal.SIGALRM)
+        return "loud"
+class Printing(Loud):
+    def __repr__(self):
+        text = super().__repr__()
+        print("in the repr")
+        return text
+"""
+    async with stateroom.Session() as session:
+        await session.run(TICK + code, check=True)
+        result = await session.run(f"{show}\nwhile True: pass")
+    assert result.error.type == "Tick"
+    assert [display.mime["text/plain"] for display in result.displays] == ["loud"]
+
+
 async def test_a_handler_runs_while_the_session_is_idle():
     ran = asyncio.Event()
     code = "import signal\n_ = signal.signal(signal.SIGALRM, lambda *_: print('alarm'))"

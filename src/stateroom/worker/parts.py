@@ -133,7 +133,10 @@ class Parts:
         engine = self.settings.engine
         self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io)
         self.user_signals = UserSignals(
-            codes_of(WAITS), codes_of([*RUNS_LOOP, self._survives]), self._signal_is_late
+            codes_of(WAITS),
+            codes_of([*RUNS_LOOP, self._survives]),
+            self._signal_is_late,
+            swallows=SHOWING,
         )
         self.interrupts = Interrupts(
             endpoints.page,

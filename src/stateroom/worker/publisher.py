@@ -27,7 +27,7 @@ class Publisher:
     def __init__(self, outbox: Outbox, flush_output: Callable[[], None], config: EngineConfig) -> None:
         self.running: str | None = None
         self.safe_point: Callable[[], None] = lambda: None
-        """Called when something was sent, before user code goes on."""
+        """Called when something was sent or left out, before user code goes on."""
         self._outbox = outbox
         self._flush_output = flush_output
         self._config = config
@@ -90,6 +90,7 @@ class Publisher:
         """Send a bundle, if the cell has room for it."""
         origin = current_origin() or self.running
         if origin == self.running and not update and not self._admit(bundle.size):
+            self.safe_point()
             return
         self._send(
             DisplayMessage(

@@ -21,7 +21,7 @@ from time import monotonic
 from types import CodeType, FrameType
 from typing import Any
 
-from .frames import is_in_engine
+from .frames import is_in_engine, is_on_stack
 
 __all__ = ["UserSignals"]
 
@@ -36,13 +36,20 @@ ENTRIES = tuple(
 class UserSignals:
     """Knows the user's handlers by signal, and where they may run: see :func:`is_in_engine`.
 
+    Not in what ``swallows`` calls, either: it copes with whatever the user's code raises there.
     One of the watches of the i/o thread; ``on_late`` is called when it has something to look after. Made
     in the main thread.
     """
 
     def __init__(
-        self, waits: frozenset[CodeType], runs_loop: frozenset[CodeType], on_late: Callable[[], None]
+        self,
+        waits: frozenset[CodeType],
+        runs_loop: frozenset[CodeType],
+        on_late: Callable[[], None],
+        *,
+        swallows: frozenset[CodeType] = frozenset(),
     ) -> None:
+        self._swallows = swallows
         self._waits = waits | {UserSignals.deliver.__code__}
         self._runs_loop = runs_loop
         self._on_late = on_late
@@ -93,7 +100,7 @@ class UserSignals:
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename in ENTRIES:
             frame = frame.f_back
-        if is_in_engine(frame, self._waits, self._runs_loop):
+        if self._is_bad_time(frame):
             return
         while self._late:
             raise_signal(self._late.popleft())
@@ -114,9 +121,12 @@ class UserSignals:
         handler = self._handlers.get(signum)
         if handler is None:  # taken out while this one was on its way
             return
-        if is_in_engine(frame, self._waits, self._runs_loop):
+        if self._is_bad_time(frame):
             self._again_at = monotonic() + AGAIN_S
             self._late.append(signum)
             self._on_late()
         else:
             handler(signum, frame)
+
+    def _is_bad_time(self, frame: FrameType | None) -> bool:
+        return is_in_engine(frame, self._waits, self._runs_loop) or is_on_stack(frame, self._swallows)

@@ -9,7 +9,7 @@ import stateroom
 from stateroom import CancelOutcome
 
 PRELUDE = """
-import asyncio, threading, time
+import asyncio, threading, time, trio
 ticks = 0
 async def tick():
     global ticks
@@ -37,6 +37,7 @@ SHORT = [
     "await asyncio.sleep(0); time.sleep({s}); {n}",
     "asyncio.run(asyncio.sleep({s})); {n}",
     "print({n}); [i for i in range({n})][-1:]",
+    "trio.run(trio.sleep, {s}); {n}",
     "async with asyncio.TaskGroup() as g: g.create_task(asyncio.sleep({s}))",
     "1 / 0 if work({n}) < 0 else None",
 ]
@@ -48,6 +49,7 @@ ENDLESS = [
     "await asyncio.sleep(0)\nwhile True: work(10)",
     "asyncio.run(asyncio.sleep(1000))",
     "asyncio.run(busy())",
+    "trio.run(trio.sleep, 1000)",
 ]
 
 

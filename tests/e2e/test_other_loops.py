@@ -95,6 +95,64 @@ async def test_is_ended_by_one_cancel(code):
         assert (await session.run("await asyncio.sleep(0, ticker.done())")).value is False
 
 
+TRIO_CELLS = {
+    "waits": "    await trio.sleep(100)",
+    "waits in children": """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep, 100)
+        nursery.start_soon(trio.sleep, 100)
+    """,
+    "yields": "    while True: await trio.sleep(0)",
+    "spins": "    while True: pass",
+    "blocks": "    time.sleep(100)",
+    "spins in children": """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spin)
+        nursery.start_soon(spin)
+        nursery.start_soon(trio.sleep, 100)
+    """,
+}
+TRIO_MAIN = """
+import time, trio
+cleaned = []
+async def spin():
+    while True: pass
+async def run():
+    print("on")
+{body}
+async def main():
+    try:
+        await run()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(0.01)
+        cleaned.append(True)
+"""
+
+
+@pytest.mark.parametrize("before", ["", "await asyncio.sleep(0)\n"], ids=["alone", "behind an await"])
+@pytest.mark.parametrize("body", TRIO_CELLS.values(), ids=TRIO_CELLS)
+async def test_a_cancel_unwinds_the_tasks_of_trio_which_runs_again_afterwards(body, before):
+    async with stateroom.Session(cancel_grace_s=20) as session:
+        await session.run(TICK + TRIO_MAIN.format(body=body), check=True)
+        running = await begun(session, f"{before}trio.run(main)")
+        assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
+        assert (await running).error.type == "CancelledError"
+        assert (await session.run("trio.run(trio.sleep, 0); cleaned, ticker.done()")).value == ([True], False)
+
+
+async def test_the_second_cancel_ends_what_trio_shields():
+    body = "    with trio.CancelScope(shield=True): await trio.sleep(100)"
+    async with stateroom.Session(cancel_grace_s=0) as session:
+        await session.run(TRIO_MAIN.format(body=body), check=True)
+        running = await begun(session, "trio.run(main)")
+        assert await session.cancel() is stateroom.CancelOutcome.IGNORED
+        await session.cancel()
+        result = await running
+        assert (result.cancelled, "abandoned" in result.stderr) == (True, True)
+        assert (await session.run("trio.run(trio.sleep, 0)")).error is None
+
+
 async def test_uvloop_runs_in_workers_that_find_it_loaded():
     code = "import asyncio, uvloop\nasync def f(): return await asyncio.sleep(0.01, 5)\nuvloop.run(f())"
     async with stateroom.SessionPool(size=1, preload=["uvloop"]) as pool, pool.session() as session:

@@ -28,6 +28,7 @@ from .publisher import Publisher
 from .replies import failure, leave_child, success
 from .steps import StepBroker
 from .time_limit import TimeLimit
+from .trio_runs import as_cancel
 from .uncaught import call_hook, remember, user_hook
 from .user_code import call_user_code
 
@@ -122,7 +123,7 @@ class CellJobs:
                 shown = show(value, executor.config)
             self._publisher.send_figures()
         except BaseException as raised:  # noqa: BLE001 - whatever a cell raises is its outcome
-            error = raised
+            error = as_cancel(raised) if self._interrupts.wanted(message.number) else raised
         else:
             return success(message, mode, perf_counter() - started, shown), shown.buffers
         error = self._uncaught(message, error)

@@ -9,8 +9,8 @@ frame outwards:
   KeyboardInterrupt, and asyncio lets one through the loop);
 - a wait of the engine on behalf of the cell (``input()``, a full outbox): raise as well;
 - other code of the engine: do nothing, it ends soon, and the session signals again;
-- an event loop that the cell runs itself (``asyncio.run``): cancel what it is run for; if another task or
-  a callback of it has the thread, raise in that one too, but not while that is in code of asyncio;
+- an event loop that the cell runs itself (``asyncio.run``, ``trio.run``): cancel what it is run for; if
+  another task or a callback of it has the thread, raise in that one too, but not in the loop's own code;
 - the event loop, with the cell waiting in it: cancel the cell's task. If a task that the cell waits
   for has the thread (a child of its task group, say), raise in that one too.
 
@@ -39,6 +39,7 @@ from .insist import Insistence, suspended_frames
 from .interrupt_target import INSIST_FROM_ATTEMPT, Target
 from .own_loops import ASYNCIO_FOLDER, RUN_HANDLE, OwnLoop, is_in_asyncio, own_loop_around
 from .time_limit import TimeLimit
+from .trio_runs import TrioRun, trio_folder
 from .user_signals import UserSignals
 from .waiting import waits_for
 
@@ -79,15 +80,25 @@ def _decide_in_loop(frame: FrameType, target: Target) -> Decision:
 
 
 def _spare_own_loop(
-    decision: Decision, frame: FrameType | None, own: OwnLoop | None, *, insists: bool
+    decision: Decision,
+    frame: FrameType | None,
+    own: OwnLoop | TrioRun | None,
+    target: Target,
+    *,
+    insists: bool,
 ) -> Decision:
-    """Raise nothing in asyncio's own code, on behalf of a loop that the cell runs, if that can be had."""
+    """Raise nothing in asyncio's own code, on behalf of a loop that the cell runs, if that can be had.
+
+    Nor in a task of Trio that may get back to it by itself: what comes from nowhere can cost it a nursery.
+    """
     if own is not None and own.is_over:
         return Decision.LATER
     if decision is not Decision.RAISE:
         return decision
     if own is not None and own.is_idle:
         return Decision.CANCEL_OWN_LOOP if own.swallows or not insists else decision
+    if isinstance(own, TrioRun) and not insists:
+        return decision if target.has_asked(own) else Decision.CANCEL_OWN_LOOP
     if insists or not is_in_asyncio(frame):
         return decision
     return Decision.LATER if own is None else Decision.CANCEL_OWN_LOOP
@@ -177,9 +188,12 @@ class Interrupts:
         if self._limit is not None and self._limit.has_passed():
             self._end_showing(frame, self._limit)
 
-    def _cancel(self, frame: FrameType | None, target: Target, attempt: int, own: OwnLoop | None) -> None:
+    def _cancel(
+        self, frame: FrameType | None, target: Target, attempt: int, own: OwnLoop | TrioRun | None
+    ) -> None:
         insists = attempt >= INSIST_FROM_ATTEMPT
-        decision = _spare_own_loop(decide(frame, target, self._waits), frame, own, insists=insists)
+        decision = decide(frame, target, self._waits)
+        decision = _spare_own_loop(decision, frame, own, target, insists=insists)
         if decision is Decision.LATER:
             self.missed = True
             return
@@ -222,7 +236,7 @@ _HOOKS = frozenset({Interrupts._lost.__code__})
 
 
 def _frames_of_cell(
-    frame: FrameType | None, target: Target, decision: Decision, own: OwnLoop | None = None
+    frame: FrameType | None, target: Target, decision: Decision, own: OwnLoop | TrioRun | None = None
 ) -> list[FrameType]:
     """The live frames of a cell: those on the stack, or those in which its tasks wait."""
     frames: list[FrameType] = []
@@ -234,6 +248,5 @@ def _frames_of_cell(
         while frame is not None and frame.f_code is not RUN_HANDLE:
             frames.append(frame)
             frame = None if frame.f_code in target.codes else frame.f_back
-    return [
-        each for each in frames if not each.f_code.co_filename.startswith((ENGINE_FOLDER, ASYNCIO_FOLDER))
-    ]
+    spared = (ENGINE_FOLDER, ASYNCIO_FOLDER, *trio_folder())
+    return [each for each in frames if not each.f_code.co_filename.startswith(spared)]

@@ -13,13 +13,14 @@ import asyncio
 import os
 import selectors
 from _asyncio import _get_running_loop
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from .frames import is_standard
 from .insist import suspended_frames
+from .trio_runs import TrioRun, trio_run_code
 
 __all__ = ["ASYNCIO_FOLDER", "RUN_HANDLE", "OwnLoop", "is_in_asyncio", "own_loop_around"]
 
@@ -54,6 +55,10 @@ class OwnLoop(NamedTuple):
         """As of a future."""
         return self.loop
 
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Have the loop call it."""
+        self.loop.call_soon_threadsafe(function, *args)
+
     def futures(self) -> WeakSet[asyncio.Future[Any]]:
         """Its tasks, and what it is run for."""
         futures: WeakSet[asyncio.Future[Any]] = WeakSet(asyncio.all_tasks(self.loop))
@@ -66,20 +71,26 @@ class OwnLoop(NamedTuple):
         wanted = [*self.futures()] if self.future is None else [self.future]
         return [future for future in wanted if future not in told]
 
+    def must_hear(self, present: WeakSet[asyncio.Future[Any]]) -> bool:
+        """Whether the task that has the thread was there when the loop was told, and has not heard of it."""
+        return self.current in present and self.current is not None and not self.current.cancelling()
+
     def frames(self) -> Iterator[FrameType]:
         """The frames in which its tasks wait."""
         for task in asyncio.all_tasks(self.loop):
             yield from suspended_frames(task)
 
 
-def own_loop_around(frame: FrameType | None) -> OwnLoop | None:
+def own_loop_around(frame: FrameType | None) -> OwnLoop | TrioRun | None:
     """The loop that the interrupted thread runs for the cell, if there is one."""
     loop = _get_running_loop()
     if loop is not None and not isinstance(loop, asyncio.BaseEventLoop):
         current = asyncio.current_task(loop)
         return OwnLoop(loop, None, current, is_idle=current is None)
-    is_idle = True
+    is_idle, run_of_trio, interrupted = True, trio_run_code(), frame
     while frame is not None and frame.f_code is not RUN_UNTIL_COMPLETE:
+        if frame.f_code is run_of_trio and interrupted is not None:
+            return TrioRun.around(interrupted)
         is_idle = is_idle and frame.f_code.co_filename.startswith(LOOP_CODE)
         frame = frame.f_back
     # Not asked which loop runs: this one may be about to, or have ended just now.

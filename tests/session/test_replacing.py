@@ -239,6 +239,17 @@ async def test_a_cell_that_ends_makes_up_for_the_restarts_before():
 
 
 @virtual_time
+async def test_a_loss_is_logged_and_a_close_amid_the_restart_is_no_failure_of_it():
+    with structlog.testing.capture_logs() as logs:
+        async with Stage(auto_restart=True) as stage:
+            (lost := stage.worker).exit(3)
+            await stage.launcher.worker(2)
+    assert [(entry["event"], entry.get("reason")) for entry in logs if entry["log_level"] != "debug"] == [
+        ("worker_lost", f"worker {lost.pid} exited with status 3")
+    ]
+
+
+@virtual_time
 async def test_an_end_that_fails_is_logged_and_another_worker_made(monkeypatch):
     def broken():
         raise OSError("broken on purpose")

@@ -173,6 +173,8 @@ class Supervisor:
             self._give_up(running, report, with_last_words=begun is None)
         if self._schedule.state in (SessionState.IDLE, SessionState.BUSY):
             self._schedule.advance(SessionEvent.WORKER_LOST)
+            if self._violation is None:
+                log.warning("worker_lost", reason=str(report))
             self._replace_lost(report)
             self._on_lost(report)
 
@@ -190,6 +192,8 @@ class Supervisor:
         try:
             await self._finish_replacing(reason)
         except StateroomError as error:
+            if self._schedule.is_closing:
+                return
             log.warning("automatic_restart_failed", reason=reason, error=str(error))
 
     def _give_up(self, work: Work, report: ExitReport, *, with_last_words: bool) -> None:

@@ -8,6 +8,7 @@ import textwrap
 import uuid
 
 import pytest
+from watching import begun
 
 import stateroom
 
@@ -32,6 +33,35 @@ async def test_V1_the_value_of_an_await(awaiting):
     assert (await awaiting.run("await give(3)")).value == 3
     assert (await awaiting.run("x = await give(4)\nx")).value == 4
     assert (await awaiting.run("(_, __)")).value == (4, 3)
+
+
+async def test_V1_a_displayhook_of_the_users_own_is_called_as_in_interactive_mode(way):
+    await way.session.run("import sys\nsys.displayhook = lambda value: print('shown', value)", check=True)
+    for code, value, stdout in [
+        ("1 + 1", 2, "shown 2\n"),
+        ("None", None, ""),
+        ("3;", None, ""),
+        ("x = 4", None, ""),
+    ]:
+        result = await way.run(code)
+        assert (result.error, result.value, result.stdout) == (None, value, stdout), code
+    await way.session.run("def hook(value): raise KeyError(value)\nsys.displayhook = hook", check=True)
+    assert (await way.run("5")).error.type == "KeyError"
+    await way.session.run("sys.displayhook = sys.__displayhook__", check=True)
+    assert (await way.run("6")).value == 6
+
+
+async def test_V1_a_displayhook_that_hangs_is_ended_with_its_cell(session):
+    code = "import sys, time\ndef hook(value): print('on'); time.sleep(100)\nsys.displayhook = hook\n1"
+    running = await begun(session, code)
+    assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
+    assert (await running).cancelled
+
+
+async def test_V1_rich_shows_values_when_it_is_asked_to(session):
+    await session.run("from rich import pretty\npretty.install()", check=True)
+    result = await session.run("[1, {'two': 3}]")
+    assert (result.value, result.stdout) == ([1, {"two": 3}], "[1, {'two': 3}]\n")
 
 
 async def test_V2_a_semicolon_hides_the_value_and_nothing_else_does(awaiting):

@@ -18,7 +18,7 @@ from ..engine.compiler import ExecutionMode
 from ..engine.coroutines import note_cancel
 from ..protocol.messages import ErrorMessage, ExecuteMessage, ResultMessage, WarningMessage
 from .cell_runner import CellRunner
-from .display import call_repr, show
+from .display import call_repr, show, user_displayhook
 from .input import InputBroker, reopen_stdin
 from .interrupt_target import Target
 from .interrupts import Interrupts
@@ -119,6 +119,8 @@ class CellJobs:
             self._interrupts.aim(target)
             value = self._runner.run(plan, target)
             executor.record(value)
+            if value is not None and (hook := user_displayhook()) is not None:
+                self._runner.run_behind_cell(partial(call_user_code, hook, value))
             with self._limit:
                 shown = show(value, executor.config)
             self._publisher.send_figures()

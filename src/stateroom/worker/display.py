@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,10 +15,11 @@ from ..protocol.values import encode_value
 from .mime import Bundle
 from .user_code import failure_of
 
-__all__ = ["Shown", "call_repr", "describe", "show"]
+__all__ = ["Shown", "call_repr", "describe", "show", "user_displayhook"]
 
 REPR_BELOW_BYTES = 1 << 16
 """The session makes the repr of larger plain values itself, rather than receive them twice."""
+_DEFAULT_HOOK = sys.displayhook
 
 
 class Shown(msgspec.Struct):
@@ -43,6 +46,12 @@ def show(value: Any, config: EngineConfig) -> Shown:
         text = describe(value, bundle, config)
         return Shown(None, [], text, notes, bundle.data, bundle.metadata)
     return Shown(encoded, buffers, _repr(value, config.max_repr_chars, notes), notes)
+
+
+def user_displayhook() -> Callable[[Any], Any] | None:
+    """What user code has put in the place of ``sys.displayhook``."""
+    hook = getattr(sys, "displayhook", None)
+    return None if hook is None or hook is _DEFAULT_HOOK else hook
 
 
 def describe(value: Any, bundle: Bundle, config: EngineConfig) -> str | None:

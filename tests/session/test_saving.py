@@ -204,6 +204,16 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
 SLOW = {"cancel_grace_s": 3, "insist_grace_s": 1, "restore_timeout_s": 20}
 
 
+@virtual_time
+async def test_the_options_of_a_restore_are_what_counts_as_true():
+    async with Stage(each_cell(lambda _: None)) as stage:
+        saved = await stage.session.checkpoint()
+        async with asyncio.timeout(60):
+            await stage.session.restore(saved, clear_existing=0, allow_other_python=1)
+        sent = await stage.worker.has_received(RestoreMessage)
+        assert (sent.clear_existing, sent.allow_other_python) == (False, True)
+
+
 def hanging_restore(ends_at):
     """Workers that save nothing, whose restores end at that attempt to cancel them, and not by themselves."""
 

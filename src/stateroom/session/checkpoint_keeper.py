@@ -164,6 +164,7 @@ class CheckpointKeeper:
         if not isinstance(saved, Checkpoint):
             raise CheckpointError(f"a {type(saved).__name__} is no Checkpoint; see Checkpoint.load()")
         number = self._number()
+        how = {name: bool(wanted) for name, wanted in how.items()}  # the worker takes nothing else
         return CheckpointJob(
             RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)
         )

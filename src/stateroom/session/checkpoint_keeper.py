@@ -58,11 +58,6 @@ class CheckpointKeeper:
     def __repr__(self) -> str:
         return f"<CheckpointKeeper last={self.last!r} cells_since={self.cells_since}>"
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the session's name in its store is taken; without a store there is none to take."""
-        return self._config.store is None or self._lock is not None
-
     async def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 

@@ -223,8 +223,11 @@ class Session:
         """Show each message from the worker to ``interceptor`` before it goes anywhere, in order.
 
         A plain function should be done within ``interceptor_budget_s``; a coroutine function runs as a
-        task, at most ``max_routing_concurrency`` of them at a time. What it raises is logged.
+        task, at most ``max_routing_concurrency`` of them at a time. What it raises is logged. Raises
+        TypeError for what cannot be called.
         """
+        if not callable(interceptor):
+            raise TypeError(f"interceptor={interceptor!r}: give a function")
         self._parts.interceptors.add(interceptor)
 
     def remove_message_interceptor(self, interceptor: Interceptor) -> None:

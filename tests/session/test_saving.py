@@ -6,6 +6,7 @@ import threading
 import pytest
 from stage import Stage, cancelled, turns
 
+import stateroom
 from stateroom import CancelOutcome
 from stateroom.errors import CheckpointError, WorkerStartError
 from stateroom.protocol.messages import (
@@ -18,7 +19,7 @@ from stateroom.protocol.messages import (
     RestoreMessage,
 )
 from stateroom.session.checkpoint_store import CheckpointFile
-from stateroom.testing import CancelRequest, each_cell, virtual_time
+from stateroom.testing import CancelRequest, ScriptedLauncher, each_cell, virtual_time
 from stateroom.testing.scripts import save_nothing
 
 
@@ -202,6 +203,15 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
 
 
 SLOW = {"cancel_grace_s": 3, "insist_grace_s": 1, "restore_timeout_s": 20}
+
+
+@virtual_time
+async def test_a_store_that_cannot_be_used_is_told_by_its_name(tmp_path):
+    (tmp_path / "file").touch()
+    session = stateroom.Session(store=str(tmp_path / "file"), launcher=ScriptedLauncher())
+    with pytest.raises(CheckpointError, match=r"the store '.*file' cannot be used: .* give a folder"):
+        await session.start()
+    await session.close()
 
 
 @virtual_time

@@ -61,7 +61,8 @@ class CheckpointKeeper:
     async def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 
-        Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
+        Raises :class:`CheckpointError` if another process has it open, if what is there is damaged, or if
+        the store cannot be used.
         """
         await self.settled()
         if self._config.store is not None and self._lock is None:
@@ -71,10 +72,14 @@ class CheckpointKeeper:
 
     def _open(self) -> None:
         """In a thread, which nothing stops: see :meth:`settled`."""
-        store = self._store()
-        self._lock = store.lock(self._config.name)
-        if store.generations(self._config.name):
-            self.last = Checkpoint(store.open(self._config.name))
+        try:
+            store = self._store()
+            self._lock = store.lock(self._config.name)
+            if store.generations(self._config.name):
+                self.last = Checkpoint(store.open(self._config.name))
+        except OSError as error:
+            what = f"the store {self._config.store!r} cannot be used: {error}"
+            raise CheckpointError(f"{what}; give a folder that can be written, or made") from error
 
     async def close(self) -> None:
         """Give the name and the temporary files back."""

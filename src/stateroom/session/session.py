@@ -273,7 +273,8 @@ class Session:
         :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
         ``store``, what was saved under the session's name comes back after that, or does not within
         ``restore_timeout_s`` (:attr:`recovery` tells). Raises :class:`CheckpointError` if another process
-        has that name open, or the file is damaged; :class:`Busy` if it was started before.
+        has that name open, the file is damaged or the store cannot be used; :class:`Busy` if it was started
+        before.
         """
         self._parts.schedule.start()
         await self._start()

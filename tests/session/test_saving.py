@@ -215,6 +215,21 @@ async def test_a_store_that_cannot_be_used_is_told_by_its_name(tmp_path):
 
 
 @virtual_time
+async def test_a_restart_after_a_start_that_found_a_damaged_checkpoint_says_what_it_goes_without(tmp_path):
+    async with Stage(each_cell(lambda _: None), store=str(tmp_path)) as stage:
+        await stage.session.checkpoint()
+    *older, newest = sorted(tmp_path.glob("session/*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    session = stateroom.Session(launcher=ScriptedLauncher(each_cell(lambda _: None)), store=str(tmp_path))
+    with pytest.raises(CheckpointError, match="cut short"):
+        await session.start()
+    await session.restart()
+    assert "cut short" in session.recovery.error
+    await session.close()
+    assert sorted(tmp_path.glob("session/*.checkpoint")) == [*older, newest]
+
+
+@virtual_time
 async def test_the_options_of_a_restore_are_what_counts_as_true():
     async with Stage(each_cell(lambda _: None)) as stage:
         saved = await stage.session.checkpoint()

@@ -41,6 +41,12 @@ async def test_an_asker_may_be_plain_and_may_fail(durable, new_id, on_input, val
         assert said in outcome["error"]["message"]
 
 
+async def test_a_runtime_can_be_closed_right_behind_a_question_that_nobody_has_answered(stored, new_id):
+    outcome = await stored.cells.execute(new_id(), "input('? ')", on_input=lambda _: 5)
+    assert outcome["error"]["type"] == "EOFError"
+    await stored.close()
+
+
 async def test_a_question_after_a_failed_asker_can_be_answered_by_somebody_else(stored, new_id, tmp_path):
     path, execution_id = tmp_path / "state.db", new_id()
     code = "try:\n    x = input('a? ')\nexcept EOFError:\n    x = None\nx, input('b? ')"

@@ -189,7 +189,7 @@ class PromiseDesk:
         while tasks := list(self._background.tasks):
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)  # not gather, which gives a task that has just ended no turn to leave
 
     def info(self) -> dict[str, Any]:
         """Figures, as plain data."""

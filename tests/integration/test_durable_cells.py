@@ -82,6 +82,12 @@ async def test_an_id_belongs_to_its_code(durable, new_id):
         await durable.cells.execute(execution_id, "2")
 
 
+async def test_code_that_is_no_string_is_refused_before_there_is_a_promise(durable, new_id):
+    with pytest.raises(TypeError, match=r"^code is a int: give a string$"):
+        await durable.cells.execute(new_id(), 5)
+    assert durable.bridge.pending == 0
+
+
 async def test_through_resonate_the_same_id_runs_once_too(durable, new_id, tmp_path):
     execution_id, code = new_id(), counting(tmp_path / "runs", "6 * 7")
     outcomes = [await durable.run(execution_id, code) for _ in range(2)]

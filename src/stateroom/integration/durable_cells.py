@@ -102,8 +102,11 @@ class DurableCells:
         Raises :class:`DurableRejected` when it has run out of ``timeout_s`` (seconds, from the first
         call with this id on), was shut down, or rejected by somebody; :class:`StoreError` if the store
         cannot be used: the next call with this id then goes on with storing; :class:`DurableError` if the
-        id belongs to other code, or its state cannot be saved or brought back; :class:`SessionClosed`.
+        id belongs to other code, or its state cannot be saved or brought back; :class:`SessionClosed`;
+        TypeError for code that is no string.
         """
+        if not isinstance(code, str):
+            raise TypeError(f"code is a {type(code).__name__}: give a string")
         param = {"session": self.session_name, "digest": digest_of(code), "timeout_s": timeout_s}
         record = await self.bridge.expect(
             execution_id,

@@ -114,13 +114,18 @@ class SqliteConnection:
         """Whether requests are answered."""
         return self._server is not None
 
+    # As Resonate asks its connections
+
     def unicast(self) -> str:
+        """The address of this process."""
         return f"sqlite://uni@{self._group}/{os.getpid()}"
 
     def resolve_target(self, target: str) -> str:
+        """The address of whichever process of the group ``target``."""
         return f"sqlite://any@{target}"
 
     def recv(self, callback: Callable[[str], None]) -> None:
+        """Call it with each message that is delivered."""
         self._receivers.append(callback)
 
     async def start(self) -> None:

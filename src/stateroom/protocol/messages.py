@@ -285,6 +285,7 @@ class ResultMessage(_Message, tag="result", dict=True):
 
     @property
     def buffers(self) -> Any:
+        """What of the value is not in ``value``; None if all of it is."""
         return self.__dict__.get("buffers")
 
     @buffers.setter

@@ -29,6 +29,13 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     env_prefix: ClassVar[str] = "STATEROOM_"
     not_from_env: ClassVar[frozenset[str]] = frozenset({"env", "engine"})
+    at_least_1: ClassVar[frozenset[str]] = frozenset()
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value, least = getattr(self, name), int(name in self.at_least_1)
+            if isinstance(value, int | float) and not value >= least:  # nor is it a number
+                raise ConfigError(f"{name}={value}: give {least} or more")
 
     @classmethod
     def load(cls, **given: Any) -> Any:
@@ -137,6 +144,10 @@ class EngineConfig(_Settings, frozen=True, kw_only=True):
 class SessionConfig(_Settings, frozen=True, kw_only=True):
     """How a session starts, watches and ends its worker."""
 
+    at_least_1: ClassVar[frozenset[str]] = frozenset(
+        {"checkpoint_every_cells", "max_routing_concurrency", "store_keep"}
+    )
+
     python: str | None = None
     """The interpreter to run; None for the one that runs the session. It must have stateroom installed."""
     python_version: str | None = None
@@ -194,6 +205,7 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.restore_timeout_s > 0:
             raise ConfigError(f"restore_timeout_s={self.restore_timeout_s}: give more than 0")
+        super().__post_init__()
 
     @property
     def has_automatic_checkpoints(self) -> bool:

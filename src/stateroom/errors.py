@@ -8,7 +8,7 @@
     │   ├── FrameTooLarge        a frame is over ``max_frame_bytes``
     │   ├── MalformedFrame       bytes that are not a frame, or not a message
     │   ├── UnexpectedMessage    a message that the lifecycle does not allow now
-    │   └── VersionMismatch      the worker speaks another protocol version
+    │   └── VersionMismatch      the worker speaks another protocol version, or runs another Python
     ├── SessionError             the session cannot do what was asked
     │   ├── SessionClosed        it was closed, or was never started
     │   ├── SessionBroken        its worker is gone; ``restart()`` brings a new one
@@ -90,7 +90,7 @@ class UnexpectedMessage(ProtocolError):
 
 
 class VersionMismatch(ProtocolError):
-    """The worker speaks another version of the protocol."""
+    """The worker speaks another version of the protocol, or runs a Python that the session does not want."""
 
 
 class SessionError(StateroomError):

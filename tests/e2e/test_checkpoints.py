@@ -90,7 +90,7 @@ async def test_K3_a_path_that_a_cell_has_destroyed_is_left_alone(tmp_path):
     await session.close()
 
 
-@pytest.mark.parametrize("damage", ["cut", "altered", "garbage"])
+@pytest.mark.parametrize("damage", ["cut", "altered", "garbage", "empty", "missing"])
 async def test_K4_a_damaged_checkpoint_is_refused_and_the_namespace_untouched(session, tmp_path, damage):
     await session.run("x = 1")
     (await session.checkpoint()).save(tmp_path / "good")
@@ -99,14 +99,17 @@ async def test_K4_a_damaged_checkpoint_is_refused_and_the_namespace_untouched(se
         "cut": good[:-10],
         "altered": good[:-80] + bytes([good[-80] ^ 1]) + good[-79:],
         "garbage": b"hello",
+        "empty": b"",
+        "missing": None,
     }[damage]
-    (tmp_path / "bad").write_bytes(bad)
-    with pytest.raises(CheckpointError):
+    if bad is not None:
+        (tmp_path / "bad").write_bytes(bad)
+    with pytest.raises(CheckpointError, match=r"^cannot read the checkpoint '.*bad': "):
         Checkpoint.load(tmp_path / "bad")
     saved = Checkpoint.load(tmp_path / "good")
     saved.path = tmp_path / "bad"  # what the worker sees, if the file changes under it
     await session.run("x = 2")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="checkpoint"):
         await session.restore(saved)
     assert (await session.run("x")).value == 2
 

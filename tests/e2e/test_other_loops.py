@@ -153,6 +153,59 @@ async def test_the_second_cancel_ends_what_trio_shields():
         assert (await session.run("trio.run(trio.sleep, 0)")).error is None
 
 
+TRIO_ENDS = {
+    "a system task that blocks": """
+import time, trio
+async def clean_up():
+    try:
+        await trio.sleep_forever()
+    finally:
+        print("on")
+        time.sleep(100)
+async def main():
+    trio.lowlevel.spawn_system_task(clean_up)
+    await trio.testing.wait_all_tasks_blocked()
+""",
+    "a system task that waits": """
+import trio
+async def clean_up():
+    try:
+        await trio.sleep_forever()
+    finally:
+        print("on")
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+async def main():
+    trio.lowlevel.spawn_system_task(clean_up)
+    await trio.testing.wait_all_tasks_blocked()
+""",
+    "an async generator": """
+import time, trio
+async def numbers():
+    try:
+        yield 1
+    finally:
+        print("on")
+        time.sleep(100)
+async def main():
+    global left_open
+    left_open = numbers()
+    await anext(left_open)
+""",
+}
+
+
+@pytest.mark.parametrize("code", TRIO_ENDS.values(), ids=TRIO_ENDS)
+async def test_the_second_cancel_ends_what_holds_up_the_end_of_trio(code):
+    async with stateroom.Session(cancel_grace_s=0, insist_grace_s=20) as session:
+        await session.run(f"import trio.testing\n{code}", check=True)
+        running = await begun(session, "trio.run(main)")
+        assert await session.cancel() is stateroom.CancelOutcome.IGNORED
+        assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
+        assert (await running).cancelled
+        assert (await session.run("trio.run(trio.sleep, 0)")).error is None
+
+
 async def test_uvloop_runs_in_workers_that_find_it_loaded():
     code = "import asyncio, uvloop\nasync def f(): return await asyncio.sleep(0.01, 5)\nuvloop.run(f())"
     async with stateroom.SessionPool(size=1, preload=["uvloop"]) as pool, pool.session() as session:

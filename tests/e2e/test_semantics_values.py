@@ -58,6 +58,25 @@ async def test_V1_a_displayhook_that_hangs_is_ended_with_its_cell(session):
     assert (await running).cancelled
 
 
+@pytest.mark.parametrize("code", ["1", "await asyncio.sleep(0)\n1"])
+async def test_V1_a_displayhook_that_waits_in_a_loop_of_its_own_is_ended_with_its_cell(session, code):
+    await session.run(
+        "import asyncio, sys\n"
+        "async def wait(): print('on'); await asyncio.sleep(100)\n"
+        "sys.displayhook = lambda value: asyncio.run(wait())",
+        check=True,
+    )
+    running = await begun(session, code)
+    assert await session.cancel() is stateroom.CancelOutcome.CANCELLED
+    assert (await running).cancelled
+
+
+async def test_V1_a_displayhook_is_not_called_for_a_script(session):
+    code = "import sys\nsys.displayhook = print\n5"
+    result = await session.run(code, filename="script.py", argv=["script.py"])
+    assert (result.value, result.stdout) == (5, "")
+
+
 async def test_V1_rich_shows_values_when_it_is_asked_to(session):
     await session.run("from rich import pretty\npretty.install()", check=True)
     result = await session.run("[1, {'two': 3}]")

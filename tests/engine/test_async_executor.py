@@ -119,6 +119,16 @@ async def test_cancel_of_nothing_is_a_counted_no_op(executor):
     assert executor.telemetry.cancel_no_op == 2
 
 
+async def test_cancel_of_blocking_code_is_a_counted_no_op(executor):
+    await executor.execute("import threading\nopened = threading.Event()")
+    running = asyncio.ensure_future(executor.execute("opened.wait()"))
+    await asyncio.sleep(0)
+    assert executor.cancel_current() is False
+    executor.namespace["opened"].set()
+    assert await running is True
+    assert executor.telemetry.cancel_no_op == 1
+
+
 async def test_cancel_before_the_task_exists_takes_effect(executor):
     executor.coroutines.take_on()
     assert executor.cancel_current() is True

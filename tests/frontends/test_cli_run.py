@@ -165,6 +165,7 @@ SEES = "import os, sys; sys.stdout.isatty(), sys.stderr.isatty(), 'COLUMNS' in o
 
 
 def test_a_script_sees_whether_a_terminal_shows_its_output(stateroom, start_in_terminal, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")  # readline sets it behind the back of os.environ
+    monkeypatch.delenv("COLUMNS")
     assert stateroom("exec", SEES).stdout == "(False, False, False)\n"
     start_in_terminal("exec", SEES).expect(r"\(True, True, True\)")

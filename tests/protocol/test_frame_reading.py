@@ -106,12 +106,10 @@ def test_an_oversized_frame_is_reported_once_and_skipped_without_being_stored():
     items = feed(reader, output("before") + huge[:500])
     assert [type(item) for item in items] == [OutputMessage, FrameTooLarge]
     assert "2000" in str(items[1])
-    assert reader.eof()
     assert "skipping" in repr(reader)
     assert feed(reader, huge[500:-1]) == []
     (after,) = feed(reader, huge[-1:] + output("after"))
     assert after.data == "after"
-    assert not reader.eof()
 
 
 def test_the_largest_lengths_there_are_do_not_spin():
@@ -119,7 +117,6 @@ def test_the_largest_lengths_there_are_do_not_spin():
     (error,) = feed(reader, b"\xff" * PREFIX_BYTES)
     assert isinstance(error, FrameTooLarge)
     assert feed(reader, b"\xff" * 200_000) == []
-    assert reader.eof()
 
 
 MALFORMED = {
@@ -175,20 +172,6 @@ def test_bytes_that_are_no_utf8_are_replaced_in_output():
     assert item.data == "a\ufffdb"
 
 
-def test_eof_tells_a_cut_stream_at_every_byte():
-    data = output("hello")
-    for cut in range(len(data) + 1):
-        reader = make_reader()
-        feed(reader, data[:cut])
-        assert reader.eof() is (0 < cut < len(data))
-
-
-def test_eof_inside_a_large_frame():
-    reader = make_reader(buffer_bytes=64)
-    feed(reader, wire(result(), b"x" * 1000)[:-1])
-    assert reader.eof()
-
-
 def test_a_read_of_nothing_changes_nothing():
     reader = make_reader()
     data = output("hello")
@@ -224,7 +207,6 @@ def test_however_a_stream_is_split_the_same_comes_out(frames, sizes, buffer_byte
     reader = make_reader(buffer_bytes, max_frame_bytes=400)
     assert [seen(item) for item in feed(reader, b"".join(frames), sizes)] == expected
     assert len(expected) == len(frames)
-    assert not reader.eof()
 
 
 @given(st.binary(max_size=2000), st.lists(st.integers(1, 200)), st.integers(1, 3000))

@@ -7,6 +7,7 @@ import pytest
 import structlog
 from stage import Stage
 
+import stateroom
 from stateroom.protocol.messages import DisplayMessage, OutputMessage, StepMessage, StepReplyMessage
 from stateroom.session import pace
 from stateroom.testing import VirtualTimeLoop, virtual_time
@@ -55,6 +56,12 @@ class Odd(BaseException):
 
 
 CALLED_WITH_MESSAGES = ["on_output", "on_display", "interceptor", "on_late_output", "on_late_display"]
+
+
+@pytest.mark.parametrize("callback", [None, 5])
+def test_what_cannot_be_called_is_no_interceptor(callback):
+    with pytest.raises(TypeError, match=f"^interceptor={callback}: give a function$"):
+        stateroom.Session().add_message_interceptor(callback)
 
 
 async def begin(stage, called, callback):

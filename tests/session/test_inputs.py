@@ -76,6 +76,20 @@ async def test_a_question_is_answered_once_whatever_the_callback_does(on_input, 
 
 
 @virtual_time
+async def test_an_answer_that_is_no_text_is_refused_and_the_question_stays_open():
+    async with Stage() as stage:
+        messages, first, cell = await stage.begin_stream()
+        ask(stage, cell)
+        assert (await first).input_id == "1"
+        with pytest.raises(TypeError, match="answer to input '1' is a int: give a string, or None"):
+            stage.session.input_response("1", 5)
+        stage.session.input_response("1", "text")
+        assert (await answer(stage)).data == "text"
+        cell.succeed()
+        await messages.aclose()
+
+
+@virtual_time
 async def test_a_callback_whose_task_is_cancelled_by_somebody_else_refuses():
     forever = asyncio.get_running_loop().create_future()
 
@@ -209,8 +223,14 @@ async def raise_error(_):
         (lambda message: give(StepReplyMessage(request_id=message.request_id, durable=True)), True, None),
         (raise_error, False, "OSError: broken"),
         (raise_cancelled, False, "on_step was cancelled"),
+        (give, False, "TypeError: on_step returned a StepMessage, not a StepReplyMessage"),
+        (
+            lambda message: give(StepReplyMessage(request_id=message.request_id, value=5)),
+            False,
+            "TypeError: on_step returned a value of type int, not bytes",
+        ),
     ],
-    ids="nobody recorded broken cancelled".split(),
+    ids="nobody recorded broken cancelled another unreadable".split(),
 )
 @virtual_time
 async def test_a_step_is_always_replied_to(on_step, durable, error):

@@ -85,12 +85,23 @@ async def test_a_cell_that_cannot_be_sent_fails_alone():
 
 
 @pytest.mark.parametrize(
-    "how", [{"execution_id": 5}, {"filename": 5}, {"filename": b"x"}, {"argv": [1]}], ids=str
+    ("how", "error"),
+    [
+        ({"execution_id": 5}, TypeError),
+        ({"execution_id": "\ud800"}, ValueError),
+        ({"filename": 5}, TypeError),
+        ({"filename": b"x"}, TypeError),
+        ({"argv": [1]}, TypeError),
+        ({"argv": "words"}, TypeError),
+        ({"argv": {"a": "b"}}, TypeError),
+        ({"on_input": 5}, TypeError),
+    ],
+    ids=ascii,
 )
 @virtual_time
-async def test_what_a_worker_could_not_read_is_refused_at_the_call(how):
+async def test_what_a_worker_could_not_read_is_refused_at_the_call(how, error):
     async with Stage() as stage:
-        with pytest.raises(TypeError):
+        with pytest.raises(error):
             async with asyncio.timeout(60):
                 await stage.session.run("1", **how)
         assert await stage.works()

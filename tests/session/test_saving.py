@@ -6,6 +6,7 @@ import threading
 import pytest
 from stage import Stage, cancelled, turns
 
+import stateroom
 from stateroom import CancelOutcome
 from stateroom.errors import CheckpointError, WorkerStartError
 from stateroom.protocol.messages import (
@@ -18,7 +19,7 @@ from stateroom.protocol.messages import (
     RestoreMessage,
 )
 from stateroom.session.checkpoint_store import CheckpointFile
-from stateroom.testing import CancelRequest, each_cell, virtual_time
+from stateroom.testing import CancelRequest, ScriptedLauncher, each_cell, virtual_time
 from stateroom.testing.scripts import save_nothing
 
 
@@ -202,6 +203,40 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
 
 
 SLOW = {"cancel_grace_s": 3, "insist_grace_s": 1, "restore_timeout_s": 20}
+
+
+@virtual_time
+async def test_a_store_that_cannot_be_used_is_told_by_its_name(tmp_path):
+    (tmp_path / "file").touch()
+    session = stateroom.Session(store=str(tmp_path / "file"), launcher=ScriptedLauncher())
+    with pytest.raises(CheckpointError, match=r"the store '.*file' cannot be used: .* give a folder"):
+        await session.start()
+    await session.close()
+
+
+@virtual_time
+async def test_a_restart_after_a_start_that_found_a_damaged_checkpoint_says_what_it_goes_without(tmp_path):
+    async with Stage(each_cell(lambda _: None), store=str(tmp_path)) as stage:
+        await stage.session.checkpoint()
+    *older, newest = sorted(tmp_path.glob("session/*.checkpoint"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+    session = stateroom.Session(launcher=ScriptedLauncher(each_cell(lambda _: None)), store=str(tmp_path))
+    with pytest.raises(CheckpointError, match="cut short"):
+        await session.start()
+    await session.restart()
+    assert "cut short" in session.recovery.error
+    await session.close()
+    assert sorted(tmp_path.glob("session/*.checkpoint")) == [*older, newest]
+
+
+@virtual_time
+async def test_the_options_of_a_restore_are_what_counts_as_true():
+    async with Stage(each_cell(lambda _: None)) as stage:
+        saved = await stage.session.checkpoint()
+        async with asyncio.timeout(60):
+            await stage.session.restore(saved, clear_existing=0, allow_other_python=1)
+        sent = await stage.worker.has_received(RestoreMessage)
+        assert (sent.clear_existing, sent.allow_other_python) == (False, True)
 
 
 def hanging_restore(ends_at):

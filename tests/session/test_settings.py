@@ -16,6 +16,12 @@ WRONG = [
     ({"config": stateroom.SessionConfig(), "history_size": 5}, "'history_size' was given besides a config"),
     ({"restore_timeout_s": 0}, r"^restore_timeout_s=0: give more than 0$"),
     ({"restore_timeout_s": float("nan")}, r"^restore_timeout_s=nan: give more than 0$"),
+    ({"heartbeat_interval_s": -1}, r"^heartbeat_interval_s=-1: give 0 or more$"),
+    ({"cancel_grace_s": float("nan")}, r"^cancel_grace_s=nan: give 0 or more$"),
+    ({"max_outbox_bytes": -1}, r"^max_outbox_bytes=-1: give 0 or more$"),
+    ({"max_routing_concurrency": 0}, r"^max_routing_concurrency=0: give 1 or more$"),
+    ({"checkpoint_every_cells": 0}, r"^checkpoint_every_cells=0: give 1 or more$"),
+    ({"history_size": -1}, r"^history_size=-1: give 0 or more$"),
     ({"max_outbox_bytes": 1.5}, r"^max_outbox_bytes=1.5: Expected `int`, got `float`$"),
 ]
 

@@ -34,6 +34,17 @@ async def test_a_caller_that_waits_too_long_for_a_session_is_told():
 
 
 @virtual_time
+async def test_a_tenant_does_not_get_a_session_back_that_is_too_old():
+    launcher = ScriptedLauncher(each_cell(lambda cell: cell.worker.ordinal))
+    async with stateroom.SessionPool(size=1, launcher=launcher, max_uses=9, max_age_s=10.5) as pool:
+        for age_s, ordinal in [(0, 1), (10.4, 1), (10.6, 2)]:  # between two looks at what is ready
+            await asyncio.sleep(age_s - asyncio.get_running_loop().time())
+            async with pool.session(tenant="a") as session:
+                assert (await session.run("")).value == ordinal
+        assert pool.info.recycled == {"age": 1}
+
+
+@virtual_time
 async def test_a_pool_whose_workers_do_not_start_says_so_and_leaves_none():
     async def script(worker):
         worker.exit(1, stderr="no luck")

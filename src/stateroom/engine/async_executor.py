@@ -136,9 +136,10 @@ class AsyncExecutor:
             return ExecutionMode.UNKNOWN
 
     def cancel_current(self) -> bool:
-        """Cancel the cell that ``execute`` runs in the loop; False if none is running.
+        """Cancel the cell that ``execute`` runs in the loop; False if none is running, or not in the loop.
 
-        Cooperative: a CancelledError at its next await. Tasks that the cell made go on.
+        Cooperative: a CancelledError at its next await. Tasks that the cell made go on, and so does blocking
+        code, which has a thread of its own.
         """
         return self.coroutines.cancel_current("AsyncExecutor.cancel_current()")
 
@@ -220,6 +221,7 @@ class AsyncExecutor:
             _log_blocking(plan.verdict, self.execution_id)
         if plan.mode is ExecutionMode.TOP_LEVEL_AWAIT:
             return await self.coroutines.run(self.run_coroutine(plan, self._threaded.run))
+        self.coroutines.let_go()  # nothing of it can be cancelled
         if plan.mode is ExecutionMode.BLOCKING_SYNC:
             return await self._threaded.run(partial(self.run_sync, cell))
         return self.run_sync(cell)

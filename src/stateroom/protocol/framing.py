@@ -159,10 +159,6 @@ class FrameReader(Generic[Message]):
         self._make_room()
         return items
 
-    def eof(self) -> bool:
-        """Whether the stream, if it ends here, was cut inside a frame."""
-        return self._large is not None or self._skip_bytes > 0 or self._end > self._start
-
     def _take_small(self, header_bytes: int, payload_bytes: int) -> Message | ProtocolError:
         body = self._start + PREFIX_BYTES
         payload = body + header_bytes

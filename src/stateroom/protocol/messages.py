@@ -72,7 +72,7 @@ class _Message(msgspec.Struct, omit_defaults=True, kw_only=True, array_like=Fals
 
 
 class ConfigureMessage(_Message, tag="configure"):
-    """The first message on a transport: who speaks, and the settings of this worker."""
+    """The first message on a transport: who speaks, and the settings (see :class:`SessionConfig`)."""
 
     protocol_version: int = PROTOCOL_VERSION
     engine: EngineConfig = EngineConfig()
@@ -86,6 +86,7 @@ class ExecuteMessage(_Message, tag="execute"):
     """Run one cell. ``number`` is what replies and the cancel page name it by, for ids may be used again.
 
     While execution ``after`` runs, the worker keeps this one, and begins it when that one has ended.
+    With ``filename`` and ``argv`` the cell finds what a script finds.
     """
 
     execution_id: str
@@ -97,7 +98,7 @@ class ExecuteMessage(_Message, tag="execute"):
 
 
 class InputResponseMessage(_Message, tag="input_response"):
-    """The answer to an input request: text, or end of file, or a refusal with its reason."""
+    """The answer to an input request: text, or without ``data`` the end of the file, ``error`` its reason."""
 
     input_id: str
     data: str | None = None
@@ -117,7 +118,10 @@ class StepReplyMessage(_Message, tag="step_reply"):
 
 
 class CheckpointMessage(_Message, tag="checkpoint"):
-    """Save the namespace; chunks and a CheckpointedMessage, or an ErrorMessage, come back."""
+    """Save the namespace, each variable within ``timeout_s`` seconds.
+
+    Chunks and a CheckpointedMessage, or an ErrorMessage, come back.
+    """
 
     execution_id: str
     number: int
@@ -142,7 +146,7 @@ class ShutdownMessage(_Message, tag="shutdown"):
 
 
 class ReadyMessage(_Message, tag="ready"):
-    """The worker takes cells from now on."""
+    """The worker takes cells from here on. ``python_version`` is that of its Python, in full."""
 
     protocol_version: int
     python_version: str
@@ -333,7 +337,7 @@ class CheckpointChunkMessage(_Message, tag="checkpoint_chunk", dict=True):
 
 
 class CheckpointedMessage(_Message, tag="checkpointed"):
-    """All pieces of a checkpoint have been sent."""
+    """All pieces of a checkpoint have been sent, which took ``duration_s`` seconds."""
 
     execution_id: str
     number: int
@@ -369,7 +373,7 @@ class WarningMessage(_Message, tag="warning"):
 
 
 class FaultMessage(_Message, tag="fault"):
-    """The worker could not use something that it was sent."""
+    """The worker could not use something that it was sent; ``fatal`` says that it ends for that."""
 
     reason: str
     fatal: bool = False

@@ -15,13 +15,13 @@ __all__ = ["call_back", "check_callback", "pass_on_exit"]
 log = get_logger("stateroom.session")
 
 
-def check_callback(name: str, function: object) -> None:
-    """Raise TypeError for what :func:`call_back` cannot call."""
+def check_callback(name: str, function: object, *, may_wait: bool = False) -> None:
+    """Raise TypeError for what :func:`call_back` cannot call; ``may_wait`` allows a coroutine function."""
     if function is None:
         return
     if not callable(function):
         raise TypeError(f"{name}={function!r}: give a function")
-    if inspect.iscoroutinefunction(function):
+    if not may_wait and inspect.iscoroutinefunction(function):
         raise TypeError(f"{name} is a coroutine function: give a plain one, or use session.execute()")
 
 

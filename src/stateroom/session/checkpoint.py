@@ -36,15 +36,15 @@ class Checkpoint:
         return f"<Checkpoint names={len(self.names)} skipped={len(self.skipped)} bytes={self.total_bytes}>"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Copy the file to ``path``; :meth:`load` reads it again, in any process."""
+        """Copy the file to ``path``; :meth:`load` reads it again, in any process. Raises OSError."""
         shutil.copyfile(self.path, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Checkpoint:
-        """Read what :meth:`save` wrote. Raises :class:`CheckpointError` if it is damaged."""
+        """Read what :meth:`save` wrote. Raises :class:`CheckpointError` if it is not there, or damaged."""
         try:
             return cls(StoredCheckpoint(Path(path).absolute(), 0))
-        except OSError as error:
+        except (OSError, CheckpointError) as error:
             raise CheckpointError(f"cannot read the checkpoint {os.fspath(path)!r}: {error}") from None
 
 

@@ -28,9 +28,6 @@ class CheckpointJob:
     A failure is a :class:`CheckpointError` there.
     """
 
-    on_input = None
-    streams = False
-
     def __init__(
         self,
         message: CheckpointMessage | RestoreMessage,

@@ -54,19 +54,17 @@ class CheckpointKeeper:
         self._names = itertools.count(1)
         self._folder: TemporaryFolder | None = None
         self._lock: NameLock | None = None
+        self._unreadable: str | None = None
+        """Why what was saved under the session's name did not become the last checkpoint."""
 
     def __repr__(self) -> str:
         return f"<CheckpointKeeper last={self.last!r} cells_since={self.cells_since}>"
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the session's name in its store is taken; without a store there is none to take."""
-        return self._config.store is None or self._lock is not None
-
     async def open(self) -> None:
         """Take the session's name in its store, and find what was saved under it.
 
-        Raises :class:`CheckpointError` if another process has it open, or if what is there is damaged.
+        Raises :class:`CheckpointError` if another process has it open, if what is there is damaged, or if
+        the store cannot be used.
         """
         await self.settled()
         if self._config.store is not None and self._lock is None:
@@ -76,10 +74,21 @@ class CheckpointKeeper:
 
     def _open(self) -> None:
         """In a thread, which nothing stops: see :meth:`settled`."""
-        store = self._store()
-        self._lock = store.lock(self._config.name)
-        if store.generations(self._config.name):
-            self.last = Checkpoint(store.open(self._config.name))
+        try:
+            store = self._store()
+            self._lock = store.lock(self._config.name)
+            if store.generations(self._config.name):
+                self.last = self._open_newest(store)
+        except OSError as error:
+            what = f"the store {self._config.store!r} cannot be used: {error}"
+            raise CheckpointError(f"{what}; give a folder that can be written, or made") from error
+
+    def _open_newest(self, store: CheckpointStore) -> Checkpoint:
+        try:
+            return Checkpoint(store.open(self._config.name))
+        except (CheckpointError, OSError) as error:
+            self._unreadable = str(error)
+            raise
 
     async def close(self) -> None:
         """Give the name and the temporary files back."""
@@ -164,6 +173,7 @@ class CheckpointKeeper:
         if not isinstance(saved, Checkpoint):
             raise CheckpointError(f"a {type(saved).__name__} is no Checkpoint; see Checkpoint.load()")
         number = self._number()
+        how = {name: bool(wanted) for name, wanted in how.items()}  # the worker takes nothing else
         return CheckpointJob(
             RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)
         )
@@ -171,9 +181,8 @@ class CheckpointKeeper:
     def recover(self, reason: str) -> CheckpointJob | None:
         """For a new worker: the last checkpoint, if there is one; :attr:`recovery` will tell how it went."""
         if self.last is None:
-            self.recovery = Recovery(
-                reason=reason, cells_since=self.cells_since, error="there is no checkpoint"
-            )
+            error = self._unreadable or "there is no checkpoint"
+            self.recovery = Recovery(reason=reason, cells_since=self.cells_since, error=error)
             return None
         job = self.restore(self.last)
         job.is_automatic = True

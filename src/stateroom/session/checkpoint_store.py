@@ -246,7 +246,9 @@ class StoredCheckpoint:
             try:
                 self.blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError:
-                raise CheckpointError("the file is empty") from None
+                raise CheckpointError(
+                    "the checkpoint is cut short: the file is empty; use another one"
+                ) from None
         self.header = open_parts(self.blob).header
         """What it says of itself."""
         if hasattr(mmap, "MADV_DONTNEED"):

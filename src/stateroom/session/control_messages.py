@@ -49,7 +49,7 @@ class ControlMessages:
         reply = StepReplyMessage(request_id=message.request_id)
         if self.on_step is not None:
             try:
-                reply = await self.on_step(message)
+                reply = _checked(await self.on_step(message))
             except asyncio.CancelledError:
                 reply.error = "on_step was cancelled"
             except BaseException as error:
@@ -58,3 +58,12 @@ class ControlMessages:
                 pass_on_exit(error)
         if link is not None and self._supervisor.link is link:  # else another worker would get it
             link.send(reply)
+
+
+def _checked(reply: object) -> StepReplyMessage:
+    """The reply, if the worker can read it: else the step would wait for ever."""
+    if not isinstance(reply, StepReplyMessage):
+        raise TypeError(f"on_step returned a {type(reply).__name__}, not a StepReplyMessage")
+    if reply.value is not None and not isinstance(reply.value, bytes):
+        raise TypeError(f"on_step returned a value of type {type(reply.value).__name__}, not bytes")
+    return reply

@@ -114,6 +114,7 @@ class Execution:
     ) -> None:
         check_callback("on_output", on_output)
         check_callback("on_display", on_display)
+        check_callback("on_input", on_input, may_wait=True)
         self.message = message
         self.execution_id = message.execution_id
         self.number = message.number

@@ -49,6 +49,10 @@ class InputDesk:
 
     def respond(self, input_id: str, text: str | None) -> None:
         """Answer a request; None is the end of the file. Raises :class:`InputRefused` if it is not open."""
+        if text is not None and not isinstance(text, str):
+            raise TypeError(
+                f"the answer to input {input_id!r} is a {type(text).__name__}: give a string, or None"
+            )
         if input_id not in self._open:
             raise InputRefused(f"input {input_id!r} is not open: it was answered, or its cell was cancelled")
         self._reply(input_id, text, None)

@@ -264,11 +264,7 @@ class SessionPool:
 
     def _take(self, tenant: Hashable) -> Member | None:
         """The session that this tenant had last, or one that nobody had."""
-        kept = self._roster.take_kept(tenant)
-        if kept is not None:
-            return kept
-        while self._roster.idle:
-            member = self._roster.idle.popleft()
+        while (member := self._roster.take_ready(tenant)) is not None:
             reason = self._health.reason(member, spare=False)
             if reason is None:
                 return member

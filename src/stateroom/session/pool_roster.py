@@ -87,21 +87,21 @@ class Roster:
         member.tenant = waiter.tenant
         waiter.member.set_result(member)
 
-    def take_kept(self, tenant: Hashable) -> Member | None:
-        """The session that this tenant had last."""
+    def take_ready(self, tenant: Hashable) -> Member | None:
+        """The session that this tenant had last, or one that nobody had; None if there is neither."""
         if tenant is not None:
             for member in reversed(self.kept):
                 if member.tenant == tenant:
                     self.kept.remove(member)
                     return member
-        return None
+        return self.idle.popleft() if self.idle else None
 
     def put_back(self, member: Member) -> None:
         """It was handed out to nobody after all, and is the next to go."""
         (self.kept if member.uses else self.idle).appendleft(member)
 
     def take_out(self, member: Member) -> bool:
-        """Whether it was ready; it no longer is."""
+        """Whether it was ready; then it is no more."""
         for group in (self.idle, self.kept):
             if member in group:
                 group.remove(member)

@@ -103,8 +103,9 @@ class Session:
         While another cell runs, this one waits; with ``queue=False``, it raises :class:`Busy`. With
         ``filename`` and ``argv`` the cell finds what a script finds.
 
-        A cancelled caller cancels its cell. Raises :class:`SessionClosed`, :class:`SessionBroken`, or
-        TypeError for an argument of the wrong type, before anything is run.
+        A cancelled caller cancels its cell. Raises :class:`SessionClosed`, :class:`SessionBroken`,
+        TypeError for an argument of the wrong type or ValueError for an id that cannot be sent, before
+        anything is run.
         """
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
@@ -167,7 +168,7 @@ class Session:
     def input_response(self, input_id: str, text: str | None) -> None:
         """Answer an input request by its id; None is the end of the file.
 
-        Raises :class:`InputRefused` if that request is not open.
+        Raises :class:`InputRefused` if that request is not open, TypeError for what is no text.
         """
         self._parts.inputs.respond(input_id, text)
 
@@ -222,8 +223,11 @@ class Session:
         """Show each message from the worker to ``interceptor`` before it goes anywhere, in order.
 
         A plain function should be done within ``interceptor_budget_s``; a coroutine function runs as a
-        task, at most ``max_routing_concurrency`` of them at a time. What it raises is logged.
+        task, at most ``max_routing_concurrency`` of them at a time. What it raises is logged. Raises
+        TypeError for what cannot be called.
         """
+        if not callable(interceptor):
+            raise TypeError(f"interceptor={interceptor!r}: give a function")
         self._parts.interceptors.add(interceptor)
 
     def remove_message_interceptor(self, interceptor: Interceptor) -> None:
@@ -269,7 +273,8 @@ class Session:
         :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
         ``store``, what was saved under the session's name comes back after that, or does not within
         ``restore_timeout_s`` (:attr:`recovery` tells). Raises :class:`CheckpointError` if another process
-        has that name open, or the file is damaged; :class:`Busy` if it was started before.
+        has that name open, the file is damaged or the store cannot be used; :class:`Busy` if it was started
+        before.
         """
         self._parts.schedule.start()
         await self._start()
@@ -306,11 +311,27 @@ class Session:
         for what, text in (("execution_id", execution_id), ("filename", filename)):
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{what} is a {type(text).__name__}: give a string")
-        if argv is not None and not all(isinstance(word, str) for word in argv):
-            raise TypeError("argv: give a list of strings")
+        if argv is not None and not _is_list_of_strings(argv):
+            raise TypeError(f"argv={argv!r}: give a list of strings")
+        if execution_id is not None:
+            _check_encodable(execution_id)
         number = next(self._parts.numbers)
         name = execution_id if execution_id is not None else f"e{number}"
         return ExecuteMessage(execution_id=name, number=number, code=code, filename=filename, argv=argv)
+
+
+def _is_list_of_strings(words: Any) -> bool:
+    return isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
+
+
+def _check_encodable(execution_id: str) -> None:
+    """The worker would name what the cell prints by another id."""
+    try:
+        execution_id.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"execution_id={execution_id!r}: it holds lone surrogates, which cannot be sent; give another one"
+        ) from None
 
 
 def _check_timeout(timeout_s: Any) -> None:

@@ -119,7 +119,7 @@ class CellJobs:
             self._interrupts.aim(target)
             value = self._runner.run(plan, target)
             executor.record(value)
-            if value is not None and (hook := user_displayhook()) is not None:
+            if value is not None and message.argv is None and (hook := user_displayhook()) is not None:
                 self._runner.run_behind_cell(partial(call_user_code, hook, value))
             with self._limit:
                 shown = show(value, executor.config)

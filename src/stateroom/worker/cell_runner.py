@@ -83,6 +83,7 @@ class CellRunner:
             self._handover.run_at_home()
             if self._stretch is not None and target.to_cancel is None:
                 self._run_stretch(self._stretch, target)
+        target.in_loop = False  # what follows runs beside the loop: a displayhook, a repr
         coroutine.close()  # it has not begun, if the task was cancelled before its first step
         return task.result()
 

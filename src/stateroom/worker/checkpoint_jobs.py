@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from ..engine.async_executor import AsyncExecutor
+from ..errors import CheckpointError
 from ..protocol.messages import (
     CheckpointChunkMessage,
     CheckpointedMessage,
@@ -80,7 +81,11 @@ class CheckpointJobs:
     def _restore(self, message: RestoreMessage) -> RestoredMessage:
         from .checkpoint import restore_checkpoint
 
-        with open(message.path, "rb") as file:
+        try:
+            file = open(message.path, "rb")  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise CheckpointError(f"cannot read the checkpoint {message.path!r}: {error}") from None
+        with file:
             report = restore_checkpoint(
                 file,
                 self._executor.namespace_manager,

@@ -91,7 +91,7 @@ def _spare_own_loop(
 
     Nor in a task of Trio that may get back to it by itself: what comes from nowhere can cost it a nursery.
     """
-    if own is not None and own.is_over:
+    if own is not None and own.is_over and not (insists and own.may_not_end):
         return Decision.LATER
     if decision is not Decision.RAISE:
         return decision

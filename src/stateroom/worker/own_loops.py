@@ -51,6 +51,11 @@ class OwnLoop(NamedTuple):
         """Whether it is about to end by itself: an exception in its code could cost it just that."""
         return self.is_idle and self.future is not None and self.future.done()
 
+    @property
+    def may_not_end(self) -> bool:
+        """Whether code of the user's can hold up the end that is about to come."""
+        return False
+
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """As of a future."""
         return self.loop

@@ -21,10 +21,10 @@ from weakref import WeakSet
 from ..engine.stacks import traceback_of
 from .frames import is_standard
 
-GENERATED = "<attrs generated"
-"""Begins the name of what attrs has written for a class."""
 __all__ = ["TrioRun", "as_cancel", "trio_folder", "trio_run_code"]
 
+GENERATED = "<attrs generated"
+"""Begins the name of what attrs has written for a class."""
 MAIN_DEPTH = 3
 """The main task has the innermost nursery of Trio's root task, inside those for its own tasks."""
 
@@ -53,6 +53,14 @@ class TrioRun(NamedTuple):
     def is_over(self) -> bool:
         """Whether it is about to begin, or to end by itself."""
         return self.is_idle and self.future is None
+
+    @property
+    def may_not_end(self) -> bool:
+        """Whether code of the user's can hold up the end that is about to come.
+
+        System tasks and async generators clean up when the main task has ended, without being cancelled.
+        """
+        return self.token is not None
 
     def get_loop(self) -> Any:
         """What stands for the run."""
@@ -139,13 +147,21 @@ def _is_nothing_but(error: BaseException, kinds: tuple[type[BaseException], ...]
     if issubclass(type(error), BaseExceptionGroup):
         parts = BaseExceptionGroup.__dict__["exceptions"].__get__(error)
         return all(_is_nothing_but(part, kinds) for part in parts)
+    if issubclass(type(error), _trio_error("TrioInternalError")):  # of what was raised in a task of its own
+        cause = BaseException.__dict__["__cause__"].__get__(error)
+        return cause is not None and _is_nothing_but(cause, kinds)
     return issubclass(type(error), kinds)
 
 
 def _trio_cancelled() -> tuple[type[BaseException], ...]:
-    """What Trio raises in a task that is cancelled, if anybody has imported it."""
-    cancelled: type[BaseException] | None = getattr(sys.modules.get("trio"), "Cancelled", None)
-    return () if cancelled is None else (cancelled,)
+    """What Trio raises in a task that is cancelled."""
+    return _trio_error("Cancelled")
+
+
+def _trio_error(name: str) -> tuple[type[BaseException], ...]:
+    """An exception of Trio's, if anybody has imported it."""
+    kind: type[BaseException] | None = getattr(sys.modules.get("trio"), name, None)
+    return () if kind is None else (kind,)
 
 
 def _is_in_trio(frame: FrameType | None) -> bool:

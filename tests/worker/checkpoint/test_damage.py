@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from stateroom.errors import CheckpointError
 from stateroom.protocol.checkpoint_format import CheckpointChecker, open_parts, read_header
-from stateroom.worker.checkpoint import CheckpointReceiver
 
 in_one_main = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -133,7 +132,7 @@ def test_another_python_if_asked_gives_data_but_no_code(main, blob, with_header)
     assert "f" not in main.namespace
 
 
-@pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview", "file", "received"])
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview", "file"])
 def test_arrays_are_writable_whatever_they_come_from(main, blob, tmp_path, kind):
     path = tmp_path / "one.checkpoint"
     path.write_bytes(blob)
@@ -143,7 +142,6 @@ def test_arrays_are_writable_whatever_they_come_from(main, blob, tmp_path, kind)
             "bytearray": lambda: bytearray(blob),
             "memoryview": lambda: memoryview(bytearray(blob)),
             "file": lambda: file,
-            "received": lambda: received(blob),
         }[kind]()
         main.restore(source)
     array = main.namespace["array"]
@@ -166,23 +164,6 @@ def test_arrays_are_aligned(main, blob, tmp_path):
     with path.open("rb") as file:
         main.restore(file)
     assert main.namespace["array"].ctypes.data % 64 == 0
-
-
-def received(blob):
-    receiver = CheckpointReceiver(len(blob))
-    done = [receiver.feed(blob[start : start + 999]) for start in range(0, len(blob), 999)]
-    assert done.index(True) == len(done) - 1
-    return receiver.blob()
-
-
-def test_a_receiver_takes_no_more_than_was_announced():
-    receiver = CheckpointReceiver(10)
-    assert not receiver.feed(b"12345")
-    with pytest.raises(CheckpointError, match="10 bytes was announced, 11 bytes came"):
-        receiver.feed(b"678901")
-    assert bytes(receiver.blob()) == b"12345"
-    with pytest.raises(CheckpointError, match="no memory"):
-        CheckpointReceiver(1 << 62)
 
 
 def test_an_empty_file(main, tmp_path):

@@ -120,7 +120,7 @@ class _CellRun:
         self._loop.call_soon_threadsafe(lambda: self._cancel(then_kill=True))
 
     def _kill(self) -> None:
-        pid = self._session.info.pid if self._session is not None else None
+        pid = self._session.pid if self._session is not None else None
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -7,14 +7,12 @@ its globals up in the very dict that the next cell runs in.
 
 from __future__ import annotations
 
-from .receive import CheckpointReceiver
 from .restore import INTERRUPTIBLE_LOADS, RestoreReport, restore_checkpoint
 from .write import INTERRUPTIBLE_DUMPS, Checkpoint, write_checkpoint
 
 __all__ = [
     "INTERRUPTIBLE",
     "Checkpoint",
-    "CheckpointReceiver",
     "RestoreReport",
     "restore_checkpoint",
     "write_checkpoint",

@@ -25,7 +25,7 @@
     │   ├── DurableRejected      it was rejected: out of time, shut down, or by somebody
     │   ├── StepFailed           a step of a cell can be neither looked up nor recorded
     │   └── StoreError           a durable store cannot be opened or used
-    └── NoRunningLoop            something that needs the running event loop was called without one
+    └── NoRunningLoop            something that needs an event loop was called without it, or in another one
 
 Every error pickles: what it was built from is in ``args``. All are here but ``StaleSave``, which is in
 :mod:`stateroom.integration.cell_store`.
@@ -169,4 +169,4 @@ class StoreError(DurableError):
 
 
 class NoRunningLoop(StateroomError, RuntimeError):
-    """Something that needs the running event loop was called where none runs."""
+    """Something that needs the running event loop was called where none runs, or another one."""

@@ -88,3 +88,27 @@ class Movie(typing_extensions.TypedDict):
 msgspec.convert({"year": "1936"}, Movie, strict=False)
 """
         assert (await session.run(cell, check=True)).value == {"year": 1936}
+
+
+async def test_what_msgspec_says_of_types_is_loaded_when_it_is_used():
+    async with stateroom.Session() as session:
+        cell = "import msgspec, sys\ntype(sys.modules['msgspec.inspect']).__name__"
+        assert (await session.run(cell, check=True)).value == "_PutOff"
+        cell = "import msgspec.inspect\nrepr(msgspec.inspect.type_info(int))[:8], msgspec.json.schema(int)"
+        assert (await session.run(cell, check=True)).value == ("IntType(", {"type": "integer"})
+
+
+async def test_the_collector_is_on_and_spared_what_the_worker_has_loaded():
+    cell = """
+import gc, weakref
+class Loop: pass
+loop = Loop(); loop.self = loop
+gone = weakref.ref(loop)
+del loop
+while gone() is not None: [[] for _ in range(10_000)]
+gc.isenabled(), gc.get_freeze_count() > 1000, any(namespace is globals() for namespace in gc.get_referrers(gc))
+"""
+    async with stateroom.Session() as session:
+        assert (await session.run(cell, check=True)).value == (True, True, True)
+    async with stateroom.SessionPool(size=1) as pool, pool.session() as session:
+        assert (await session.run(cell, check=True)).value == (True, True, True)

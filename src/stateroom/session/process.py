@@ -166,14 +166,14 @@ async def spawn(config: SessionConfig) -> PlumbedProcess:
 
 _BOOT = (
     "import sys\nif not sys.flags.safe_path: del sys.path[0]\n"
-    "import importlib, linecache\nlinecache.clearcache()\n"
+    "import gc, importlib, linecache\ngc.disable()\nlinecache.clearcache()\n"
     "lazy = importlib.import_module('stateroom.worker.lazy_modules')\n"
     "lazy.import_asyncio()\nlazy.import_msgspec()\n"
     "importlib.import_module(sys.argv[1]).main(sys.argv[2:])"
 )
 """What ``-P -m`` does (no module in the working folder may replace one of the worker's), but without
 ``sys.flags.safe_path``, which user code and the Python processes that it starts would inherit, and
-without ``runpy``, which takes its time to load."""
+without ``runpy``, which takes its time to load. The worker turns the collector on when all is loaded."""
 
 
 def popen_python(

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from ..config import SessionConfig
+from ..errors import NoRunningLoop
 from ..protocol.lifecycle import SessionEvent
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
 from .callbacks import call_back
@@ -34,8 +35,9 @@ __all__ = ["Session"]
 class Session:
     """Runs cells in a worker process of its own, from the event loop that starts it.
 
-    Use as ``async with Session() as session:``, or ``await start()`` and ``await close()``. Settings
-    are the fields of :class:`~stateroom.config.SessionConfig` and, for the engine, of
+    Use as ``async with Session() as session:``, or ``await start()`` and ``await close()``; what is awaited
+    in another event loop raises :class:`NoRunningLoop`. Settings are the
+    fields of :class:`~stateroom.config.SessionConfig` and, for the engine, of
     :class:`~stateroom.config.EngineConfig`, as keywords; or a whole ``config``.
     """
 
@@ -62,12 +64,15 @@ class Session:
             on_late_display=lambda message: call_back(self.on_late_display, message, reports),
         )
         self._closing = Closing()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that has started it, and that alone can use it."""
 
     def __repr__(self) -> str:
         return f"<Session {self._parts.schedule!r} pid={self.pid}>"
 
     async def __aenter__(self) -> Self:
         self._parts.schedule.start()
+        self._loop = asyncio.get_running_loop()
         try:
             await self._start()
         except BaseException:
@@ -107,6 +112,7 @@ class Session:
         TypeError for an argument of the wrong type or ValueError for an id that cannot be sent, before
         anything is run.
         """
+        self._check_loop()
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
         _check_timeout(timeout)
@@ -138,6 +144,7 @@ class Session:
         The last one is a :class:`ResultMessage` or an :class:`ErrorMessage`. A consumer that is slow slows
         the cell's output down; one that stops early cancels the cell. Raises as :meth:`run` does.
         """
+        self._check_loop()
         stream = MessageStream(
             self._parts.pause, self._parts.resume, max_outbox_bytes=self.config.max_outbox_bytes
         )
@@ -163,6 +170,7 @@ class Session:
         killed with its worker; another one is started and the last checkpoint restored. Never raises
         for a cell that is unknown or has ended: that is NOTHING_RUNNING.
         """
+        self._check_loop()
         return await self._parts.cancels.cancel(execution_id, hard_stop=hard_stop)
 
     def input_response(self, input_id: str, text: str | None) -> None:
@@ -243,6 +251,7 @@ class Session:
         that: an object whose saving cannot be interrupted holds the next cell up until it is saved.
         Raises :class:`CheckpointError`, :class:`SessionClosed` or :class:`SessionBroken`.
         """
+        self._check_loop()
         return await self._parts.checkpoints.make()
 
     async def restore(
@@ -255,6 +264,7 @@ class Session:
         it was. A caller that is cancelled ends it in the same way as a checkpoint; one that cannot be
         interrupted still comes to its end.
         """
+        self._check_loop()
         return await self._parts.checkpoints.restore(
             saved, clear_existing=clear_existing, allow_other_python=allow_other_python
         )
@@ -277,6 +287,7 @@ class Session:
         before.
         """
         self._parts.schedule.start()
+        self._loop = asyncio.get_running_loop()
         await self._start()
 
     async def _start(self) -> None:
@@ -290,6 +301,7 @@ class Session:
         back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells.
         Raises :class:`Busy` while the session starts or restarts already, and as :meth:`start` does.
         """
+        self._check_loop()
         await self._parts.supervisor.replace("restart() was called" if restore else None)
 
     async def close(self) -> None:
@@ -297,7 +309,16 @@ class Session:
 
         With a ``store``, the namespace is saved first. Safe to call twice, and in any state.
         """
+        self._check_loop()
         await self._closing.run(self._begin_closing)
+
+    def _check_loop(self) -> None:
+        """What is called in another loop would wait there for what happens in this one, for ever."""
+        if self._loop is not None and asyncio.get_running_loop() is not self._loop:
+            raise NoRunningLoop(
+                f"{self!r} was called in another event loop than the one that has started it, which alone "
+                "can use it: start it where it is used, or take a BlockingSession"
+            )
 
     def _begin_closing(self) -> Coroutine[Any, Any, None]:
         self._parts.schedule.advance(SessionEvent.CLOSE)  # at once: nothing new is taken on from here on

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ F_SETSIG = 10
 
 def main(arguments: list[str]) -> None:
     """Be a worker until the session says otherwise or is gone."""
+    gc.freeze()  # what is loaded stays: no collection that user code causes has to look at it
+    gc.enable()
     sock_fd, page_fd, stdout_fd, stderr_fd, lifeline_fd = map(int, arguments)
     die_with_session(lifeline_fd)
     faulthandler.enable(2)

@@ -4,6 +4,7 @@
 a module that loads itself when it is first touched. ``importlib.util.LazyLoader`` does not do
 here: its modules load as soon as a second ``import`` statement looks at their spec.
 
+``msgspec.inspect`` makes a class for each kind of type there is, for whoever describes types in JSON Schema.
 ``typing_extensions`` is what msgspec prefers to ``typing`` where it is installed. From Python 3.11 on
 both give msgspec the same, and a session should not find it loaded, nor ``typing`` changed by it.
 """
@@ -57,8 +58,14 @@ def import_asyncio() -> None:
 
 
 def import_msgspec() -> None:
-    """Import msgspec without ``typing_extensions``, unless that is loaded already."""
-    hidden = "typing_extensions"
+    """Import msgspec without its description of types, which follows when it is used.
+
+    And without ``typing_extensions``, unless that is loaded already.
+    """
+    spec, hidden = find_spec("msgspec"), "typing_extensions"
+    if spec is None or "msgspec" in sys.modules:
+        return
+    _put_off(PathFinder.find_spec("msgspec.inspect", spec.submodule_search_locations))
     if hidden in sys.modules:
         return
     sys.modules[hidden] = None  # type: ignore[assignment]  # an import of it fails

@@ -62,8 +62,9 @@ class Output:
         for fd in pipes:
             os.set_blocking(fd, False)
             self._poll.register(fd, select.POLLIN)
-        self.pipes_have_more = self._poll.poll
-        """``pipes_have_more(0)`` says so at once."""
+        at_once = (0, 1) if hasattr(select, "epoll") else (0,)
+        self.pipes_have_more = partial(self._poll.poll, *at_once)
+        """Whether one of them has; room for more than one answer would cost more than the question."""
         self._tails = dict.fromkeys(pipes, b"")
         self._lock = threading.RLock()
         self._due: deque[Callable[[], None]] = deque()
@@ -148,7 +149,7 @@ class Output:
                     self._acting = False
 
     def _take(self, stream: Stream, origin: str | None, part: str | bytes) -> None:
-        if self.pipes_have_more(0):
+        if self.pipes_have_more():
             self._drain_pipes()
         self._gather(stream, origin)
         self._batch.parts.append(part)
@@ -166,7 +167,7 @@ class Output:
             self._pass_on()
 
     def _drain(self) -> None:
-        if self.pipes_have_more(0):
+        if self.pipes_have_more():
             self._drain_pipes()
         self._flush()
         self._sent_at = 0.0  # what comes next is sent at once

@@ -165,7 +165,6 @@ class Template:
 def become_worker(descriptors: WorkerDescriptors) -> None:
     """Make a forked child what a new interpreter would be, and serve."""
     os.setsid()
-    gc.enable()
     os.dup2(descriptors.stdout, 1)
     os.dup2(descriptors.stderr, 2)
     close_all([descriptors.stdout, descriptors.stderr])

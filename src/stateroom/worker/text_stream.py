@@ -75,19 +75,24 @@ class TextStream(io.TextIOWrapper):
                 return self._write_slowly(text)
             output.in_line = False
             batch.parts.append(text)
-            if output.flush_at is None or len(batch.parts) >= BATCH_PARTS or self.admits is not batch:
+            if output.flush_at is None or self.admits is not batch:
                 output.line_ended(batch)
             return 1
         count = len(text)
-        if output.pipes_have_more(0) or count > LONG_TEXT:
+        if output.pipes_have_more() or count > LONG_TEXT:
             return self._write_slowly(text)
         batch = self.admits
         if origin_of_cell.get() is not batch.origin:
             return self._write_slowly(text)
-        batch.parts.append(text)
-        output.in_line = not text.endswith("\n")
-        if "\n" in text or "\r" in text or len(batch.parts) >= BATCH_PARTS or self.admits is not batch:
+        parts = batch.parts
+        parts.append(text)
+        if "\n" in text or "\r" in text:
+            output.in_line = not text.endswith("\n")
             output.line_ended(batch)
+        else:
+            output.in_line = True
+            if len(parts) >= BATCH_PARTS or self.admits is not batch:
+                output.line_ended(batch)
         if output.interrupts.missed:
             output.interrupts.safe_point()
         return count

@@ -69,3 +69,9 @@ def test_a_blocking_session_takes_what_a_session_takes(tmp_path):
         assert session.recovery.restored == ["x"]
         session.restart(restore=False)
         assert session.run("'x' in globals()").value is False
+
+
+def test_info_survives_an_attachment_that_raises():
+    session = stateroom.Session()
+    session.attachments |= {"broken": lambda: {}["no"], "whole": lambda: {"count": 1}}
+    assert session.info.attachments == {"broken": {"error": "KeyError: 'no'"}, "whole": {"count": 1}}

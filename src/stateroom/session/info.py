@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from .cancellation import CancelCounters
 from .interceptors import InterceptorInfo
 
-__all__ = ["SessionInfo", "figures_of"]
+__all__ = ["SessionInfo", "figures_of", "figures_or_error"]
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,10 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_exit: str | None
     """How the last worker ended, if one has."""
     attachments: dict[str, dict[str, Any]] = {}
-    """Figures of what is attached to the session, by name: of durable executions, say."""
+    """Figures of what is attached to the session, by name: of durable executions, say.
+
+    Of what raises, the only one is ``error``.
+    """
 
 
 def figures_of(pid: int | None) -> tuple[int | None, float | None]:
@@ -63,3 +67,11 @@ def figures_of(pid: int | None) -> tuple[int | None, float | None]:
         return process.memory_info().rss, times.user + times.system
     except psutil.Error:
         return None, None
+
+
+def figures_or_error(figures: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What an attachment says of itself; the user's own may raise."""
+    try:
+        return figures()
+    except Exception as error:  # noqa: BLE001 - one that is broken must not hide all the others
+        return {"error": f"{type(error).__name__}: {error}"}

@@ -18,7 +18,7 @@ from .cancellation import CancelOutcome
 from .checkpoint import Checkpoint, Recovery
 from .control_messages import StepCallback
 from .execution import DisplayCallback, Execution, ExecutionResult, OutputCallback
-from .info import SessionInfo, figures_of
+from .info import SessionInfo, figures_of, figures_or_error
 from .inputs import InputCallback
 from .interceptors import Interceptor
 from .launcher import ExitReport, Launcher
@@ -224,7 +224,7 @@ class Session:
             cancels=msgspec.structs.replace(parts.cancels.canceller.counters),
             telemetry=dict(link.telemetry) if link is not None else {},
             last_exit=str(last_exit) if last_exit is not None else None,
-            attachments={name: figures() for name, figures in self.attachments.items()},
+            attachments={name: figures_or_error(figures) for name, figures in self.attachments.items()},
         )
 
     def add_message_interceptor(self, interceptor: Interceptor) -> None:

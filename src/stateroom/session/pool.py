@@ -19,6 +19,7 @@ import msgspec
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
 from ..logs import get_logger
+from .arguments import check_inputs, check_launcher, check_timeout, check_work
 from .background_tasks import BackgroundTasks
 from .launcher import Launcher
 from .pool_health import Health
@@ -59,6 +60,8 @@ class SessionPool:
         self.config, others = split_settings(size, settings)
         self.session_config = load_config(config, others)
         """The settings of its sessions."""
+        if launcher is not None:
+            check_launcher(launcher)
         self._given_launcher = launcher
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
@@ -111,21 +114,26 @@ class SessionPool:
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
         concurrency: int | None = None,
+        timeout: float | None = None,
     ) -> AsyncIterator[MapItem]:
         """Do ``work`` for each input; yield ``(position, result)`` as results come, not in order.
 
         ``work`` is code, which finds the input as ``item`` and ends in an expression, or a function
-        of one argument, plain or async. Functions and inputs travel to the worker by cloudpickle;
+        of one argument, plain or async. ``timeout`` (seconds) limits the work for each input, as that of
+        :meth:`Session.run` limits a cell. Functions and inputs travel to the worker by cloudpickle;
         back come plain values only, as :class:`ExecutionResult`. A failed input is a result with an error.
 
         At most ``concurrency`` sessions (default: ``max_size``) are taken, and inputs as they are
         needed. A session serves many inputs of this one call, so a module's state may carry over
         from one to the next. Close the iterator (``contextlib.aclosing``) to stop early.
         """
+        check_work(work)
+        check_inputs(inputs)
+        check_timeout(timeout)
         if concurrency is not None and concurrency < 1:
             raise ValueError(f"concurrency={concurrency}: give at least 1")
         slots = min(concurrency or self.config.max_size, self.config.max_size)
-        return map_over(self.session, self.session_config, work, inputs, slots)
+        return map_over(self.session, self.session_config, work, inputs, slots=slots, timeout_s=timeout)
 
     @property
     def info(self) -> PoolInfo:

@@ -25,7 +25,7 @@ from .launcher import Launcher
 from .pool_health import Health
 from .pool_info import PoolFigures, PoolInfo
 from .pool_map import MapItem, map_over
-from .pool_policy import Retirement, split_settings, to_evict, to_start
+from .pool_policy import Retirement, check_sessions, split_settings, to_evict, to_start
 from .pool_roster import Member, Roster, Waiter
 from .session import Session
 from .settings import load_config
@@ -43,8 +43,8 @@ log = get_logger("stateroom.pool")
 class SessionPool:
     """Sessions kept ready in the background; ``async with pool.session() as session:`` takes one.
 
-    ``size`` is short for ``min_size`` and ``max_size``. Settings are the fields of
-    :class:`~stateroom.config.PoolConfig` and, for the sessions, those of :class:`Session`.
+    ``size`` is short for ``min_size`` and ``max_size``; one of these given besides stands. Settings are the
+    fields of :class:`~stateroom.config.PoolConfig` and, for the sessions, those of :class:`Session`.
     Workers come from ``launcher``, if one is given, and else from a template, which ``preload`` is for.
     Use it as an async context manager, from one event loop.
     """
@@ -60,6 +60,7 @@ class SessionPool:
         self.config, others = split_settings(size, settings)
         self.session_config = load_config(config, others)
         """The settings of its sessions."""
+        check_sessions(self.session_config)
         if launcher is not None:
             check_launcher(launcher)
         self._given_launcher = launcher

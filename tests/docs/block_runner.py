@@ -23,11 +23,10 @@ GIVEN = {
     "pool": "stateroom.SessionPool(size=2)",
     "executor": "stateroom.AsyncExecutor(stateroom.NamespaceManager())",
 }
-"""What a block may use without making it, or after it was closed."""
+"""What a page may use without making it, if it says what it is: "`session` is an open …"."""
 GIVE = """
-if "{name}" not in globals() or getattr(getattr({name}, "info", None), "state", "") == "closed":
-    {name} = {made}
-    if hasattr({name}, "start"): await {name}.start()
+{name} = {made}
+if hasattr({name}, "start"): await {name}.start()
 """
 PACKAGES = {"stateroom.integration": "resonate", "stateroom.frontends": "typer"}
 """What parts of stateroom need, besides what it always depends on."""
@@ -63,11 +62,20 @@ async def run_python(session: stateroom.Session, block: Block, folder: Path) -> 
     if name := re.match(r"# (\w+\.py)\n", block.code):
         (folder / name[1]).write_text(block.code)
     for given in sorted(names_used(block.code) & GIVEN.keys()):
-        await session.run(GIVE.format(name=given, made=GIVEN[given]), check=True)
+        await give(session, given, block)
     lines = "\n" * (block.line - 1)
     code = lines + with_checks(block.code).code
     result = await session.run(code, filename=block.place, on_input=lambda _: "Ada")
     assert result.ok, f"{block.place}\n{result.error.text if result.error else ''}{result.stderr}"
+
+
+async def give(session: stateroom.Session, name: str, block: Block) -> None:
+    """Make what the page uses and has not made. What it has closed stays closed, as for a reader."""
+    if (await session.run(f"{name!r} in globals()", check=True)).value:
+        return
+    said = block.page.read_text(encoding="utf-8").partition(block.code)[0]
+    assert f"`{name}` is an open" in said, f"{block.place}: say above it what `{name}` is, or make it"
+    await session.run(GIVE.format(name=name, made=GIVEN[name]), check=True)
 
 
 def names_used(code: str) -> set[str]:

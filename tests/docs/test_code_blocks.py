@@ -1,9 +1,9 @@
 """Every code block of README.md and docs/ is run, page by page, in a session of the product itself.
 
-The blocks of a page are cells of one session, in order. A block that uses ``session``, ``pool`` or
-``executor`` without making one is given a fresh one. A Python block whose first line is
-``# name.py`` is also that file, for the shell blocks behind it. In these, each line is checked alone:
-commands of stateroom are run, unless they need a server or hold a placeholder in capitals.
+The blocks of a page are cells of one session, in order. A page that uses ``session``, ``pool`` or
+``executor`` and makes none is given one, if it says so above; what a block has closed stays closed. A Python
+block whose first line is ``# name.py`` is also that file, for the shell blocks behind it. In these, each line
+is checked alone: commands of stateroom are run, unless they need a server or hold a placeholder in capitals.
 """
 
 from __future__ import annotations

@@ -92,6 +92,31 @@ async def test_map_passes_on_what_its_inputs_raise():
             pool.map("item", [], concurrency=0)
 
 
+@pytest.mark.parametrize("slow", ["time.sleep(60)", "sum(range(10**12))"])
+async def test_map_limits_the_time_of_one_input(slow):
+    scope = {}
+    exec(f"import time\ndef work(item):\n    return {slow} if item == 1 else item", scope)
+    async with SessionPool(size=1, cancel_grace_s=0.2, insist_grace_s=0.2) as pool:
+        results = await collect(pool.map(scope["work"], range(4), timeout=0.5))
+    assert (results[1].cancelled, results[1].error.type) == (True, "TimeoutError")
+    assert [results[n].value for n in (0, 2, 3)] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((3, [1]), "^work=3: give code, as a string, or a function of one argument$"),
+        (("item", 3), "^inputs=3: give a list"),
+    ],
+)
+async def test_map_refuses_at_the_call_what_it_cannot_do(arguments, reason):
+    pool = SessionPool(size=1)
+    with pytest.raises(TypeError, match=reason):
+        pool.map(*arguments)
+    with pytest.raises(TypeError, match=r"^timeout='1': give seconds, as a number$"):
+        pool.map("item", [], timeout="1")
+
+
 async def test_map_goes_on_with_the_sessions_it_can_get():
     async with SessionPool(size=2, acquire_timeout_s=0.05) as pool, pool.session():
         results = await collect(pool.map("import time; time.sleep(0.03); item", range(6), concurrency=2))

@@ -46,6 +46,27 @@ async def died(session, runtime):
     await session.close()
 
 
+# What cannot be done
+
+
+async def test_what_is_no_session_is_refused():
+    with closing(stateroom.open_session()) as blocking:
+        for session in (blocking, None):
+            with pytest.raises(
+                TypeError, match=r"^session is a \w+: give a stateroom.Session that was started$"
+            ):
+                await initialize_resonate_local(session, env={})
+
+
+async def test_what_is_no_code_or_cannot_be_asked_is_refused_before_anything_is_stored(durable, new_id):
+    execution_id = new_id()
+    with pytest.raises(TypeError, match=r"^code is a NoneType: give a string$"):
+        await durable.cells.execute(execution_id, None)
+    with pytest.raises(TypeError, match=r"^on_input='x': give a function$"):
+        await durable.cells.execute(execution_id, "1", on_input="x")
+    assert (await durable.cells.execute(execution_id, "2"))["value"] == 2
+
+
 # The same id again
 
 

@@ -100,6 +100,15 @@ async def test_a_worker_that_ends_before_it_is_ready_fails_the_start_with_its_la
 
 
 @virtual_time
+async def test_a_worker_whose_python_has_no_stateroom_fails_the_start_with_advice():
+    start = Start()
+    await start.worker.has_received(ConfigureMessage)
+    start.worker.exit(1, stderr="Traceback …\nModuleNotFoundError: No module named 'stateroom'\n")
+    with pytest.raises(WorkerStartError, match=r"'stateroom'\ninstall stateroom for that Python$"):
+        await start.task
+
+
+@virtual_time
 async def test_a_worker_that_says_nothing_fails_the_start_after_its_time():
     start = Start()
     with pytest.raises(WorkerStartError, match=r"not ready within start_timeout_s \(30"):

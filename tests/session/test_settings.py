@@ -21,6 +21,11 @@ WRONG = [
     ({"max_outbox_bytes": -1}, r"^max_outbox_bytes=-1: give 0 or more$"),
     ({"max_routing_concurrency": 0}, r"^max_routing_concurrency=0: give 1 or more$"),
     ({"checkpoint_every_cells": 0}, r"^checkpoint_every_cells=0: give 1 or more$"),
+    ({"max_restarts_in_a_row": -1}, r"^max_restarts_in_a_row=-1: give 0 or more$"),
+    ({"tla_timeout_s": float("nan")}, r"^tla_timeout_s=nan: give 0 or more$"),
+    ({"config": "work"}, r"^config='work': give an object of SessionConfig, or settings by their names"),
+    ({"config": {"name": "work"}}, r"^config={'name': 'work'}: give an object of SessionConfig"),
+    ({"config": 3}, r"^config=3: give an object of SessionConfig"),
     ({"history_size": -1}, r"^history_size=-1: give 0 or more$"),
     ({"max_outbox_bytes": 1.5}, r"^max_outbox_bytes=1.5: Expected `int`, got `float`$"),
 ]
@@ -40,6 +45,37 @@ def test_engine_settings_may_be_a_dict():
 def test_a_wrong_setting_of_a_pool():
     with pytest.raises(ConfigError, match=r"^min_size='two': Expected `int \| null`, got `str`$"):
         stateroom.SessionPool(min_size="two")
+
+
+def test_what_is_no_size():
+    with pytest.raises(ConfigError, match=r"^size='2': give a number of sessions$"):
+        stateroom.SessionPool(size="2")
+    with pytest.raises(ConfigError, match=r"^max_size='3': give a number of sessions$"):
+        stateroom.SessionPool(size=2, max_size="3")
+
+
+def test_a_pool_has_no_store(tmp_path, monkeypatch):
+    for settings in ({"store": "states"}, {"config": stateroom.SessionConfig(store="states")}):
+        with pytest.raises(
+            ConfigError, match=r"^store='states': .* one session at a time; make a Session for"
+        ):
+            stateroom.SessionPool(size=1, **settings)
+    monkeypatch.setenv("STATEROOM_STORE", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^store="):
+        stateroom.SessionPool(size=2)
+
+
+def test_what_is_no_launcher():
+    for make in (stateroom.Session, stateroom.open_session, stateroom.SessionPool):
+        with pytest.raises(
+            TypeError, match=r"^launcher=3: give a function that starts a worker, a Launcher$"
+        ):
+            make(launcher=3)
+
+
+def test_what_is_no_config_by_place():
+    with pytest.raises(ConfigError, match=r"^config='work': give an object of SessionConfig"):
+        stateroom.Session("work")
 
 
 def test_preload_is_a_list():

@@ -22,6 +22,8 @@ import msgspec
 
 from ..errors import CheckpointError, DurableError, SessionBroken, StateroomError, WorkerDied
 from ..logs import get_logger
+from ..session.arguments import check_text
+from ..session.callbacks import check_callback
 from ..session.cancellation import CancelOutcome
 from ..session.execution import DisplayCallback, ExecutionResult, OutputCallback, error_info
 from ..session.session import Session
@@ -103,10 +105,10 @@ class DurableCells:
         call with this id on), was shut down, or rejected by somebody; :class:`StoreError` if the store
         cannot be used: the next call with this id then goes on with storing; :class:`DurableError` if the
         id belongs to other code, or its state cannot be saved or brought back; :class:`SessionClosed`;
-        TypeError for code that is no string.
+        TypeError for what is no code, or cannot be called.
         """
-        if not isinstance(code, str):
-            raise TypeError(f"code is a {type(code).__name__}: give a string")
+        check_text("code", code)
+        check_callback("on_input", on_input, may_wait=True)
         param = {"session": self.session_name, "digest": digest_of(code), "timeout_s": timeout_s}
         record = await self.bridge.expect(
             execution_id,

@@ -53,6 +53,10 @@ class ResonateProtocolBridge:
     """
 
     def __init__(self, resonate: Resonate, session: Session, *, input_timeout_s: float | None = None) -> None:
+        if not isinstance(session, Session):
+            raise TypeError(
+                f"session is a {type(session).__name__}: give a stateroom.Session that was started"
+            )
         if session.on_step is not None or ATTACHED_AS in session.attachments:
             raise DurableError("the session has a bridge already; close that one first")
         self.session = session

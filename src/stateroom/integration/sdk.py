@@ -5,16 +5,14 @@ Importing this module raises ImportError with that advice.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 from ..errors import DurableError, StoreError
+from .new_enough import check_python
 
-_PYTHON = tuple(sys.version_info[:2])
-if _PYTHON < (3, 12):
-    raise ImportError(f"durable executions need Python 3.12 or newer; this is {sys.version.split()[0]}")
+check_python()
 try:
     from resonate.connections import LocalConnection
     from resonate.context import Context

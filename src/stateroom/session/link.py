@@ -24,6 +24,9 @@ from .transport import SessionTransport
 
 __all__ = ["WorkerLink"]
 
+NOT_INSTALLED = "ModuleNotFoundError: No module named 'stateroom'"
+INSTALL = "install stateroom for that Python"
+
 
 class WorkerLink:
     """A session's hold on one worker. A restart makes a new link, so nothing of an old worker reaches it.
@@ -184,7 +187,10 @@ class WorkerLink:
 
     def _tail(self, text: str) -> str:
         text = text[-self.config.stderr_tail_bytes :]
-        return f"; its stderr ends with:\n{text}" if text else "; it wrote nothing to stderr"
+        if not text:
+            return "; it wrote nothing to stderr"
+        advice = f"\n{INSTALL}" if NOT_INSTALLED in text else ""
+        return f"; its stderr ends with:\n{text.rstrip()}{advice}"
 
 
 def settings_message(config: SessionConfig) -> ConfigureMessage:

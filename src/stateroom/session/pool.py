@@ -19,12 +19,13 @@ import msgspec
 from ..config import SessionConfig
 from ..errors import PoolTimeout, SessionClosed
 from ..logs import get_logger
+from .arguments import check_inputs, check_launcher, check_timeout, check_work
 from .background_tasks import BackgroundTasks
 from .launcher import Launcher
 from .pool_health import Health
 from .pool_info import PoolFigures, PoolInfo
 from .pool_map import MapItem, map_over
-from .pool_policy import Retirement, split_settings, to_evict, to_start
+from .pool_policy import Retirement, check_sessions, split_settings, to_evict, to_start
 from .pool_roster import Member, Roster, Waiter
 from .session import Session
 from .settings import load_config
@@ -42,8 +43,8 @@ log = get_logger("stateroom.pool")
 class SessionPool:
     """Sessions kept ready in the background; ``async with pool.session() as session:`` takes one.
 
-    ``size`` is short for ``min_size`` and ``max_size``. Settings are the fields of
-    :class:`~stateroom.config.PoolConfig` and, for the sessions, those of :class:`Session`.
+    ``size`` is short for ``min_size`` and ``max_size``; one of these given besides stands. Settings are the
+    fields of :class:`~stateroom.config.PoolConfig` and, for the sessions, those of :class:`Session`.
     Workers come from ``launcher``, if one is given, and else from a template, which ``preload`` is for.
     Use it as an async context manager, from one event loop.
     """
@@ -59,6 +60,9 @@ class SessionPool:
         self.config, others = split_settings(size, settings)
         self.session_config = load_config(config, others)
         """The settings of its sessions."""
+        check_sessions(self.session_config)
+        if launcher is not None:
+            check_launcher(launcher)
         self._given_launcher = launcher
         self._launcher: TemplateLauncher | None = None
         self._state = "new"
@@ -111,21 +115,26 @@ class SessionPool:
         inputs: Iterable[Any] | AsyncIterable[Any],
         *,
         concurrency: int | None = None,
+        timeout: float | None = None,
     ) -> AsyncIterator[MapItem]:
         """Do ``work`` for each input; yield ``(position, result)`` as results come, not in order.
 
         ``work`` is code, which finds the input as ``item`` and ends in an expression, or a function
-        of one argument, plain or async. Functions and inputs travel to the worker by cloudpickle;
+        of one argument, plain or async. ``timeout`` (seconds) limits the work for each input, as that of
+        :meth:`Session.run` limits a cell. Functions and inputs travel to the worker by cloudpickle;
         back come plain values only, as :class:`ExecutionResult`. A failed input is a result with an error.
 
         At most ``concurrency`` sessions (default: ``max_size``) are taken, and inputs as they are
         needed. A session serves many inputs of this one call, so a module's state may carry over
         from one to the next. Close the iterator (``contextlib.aclosing``) to stop early.
         """
+        check_work(work)
+        check_inputs(inputs)
+        check_timeout(timeout)
         if concurrency is not None and concurrency < 1:
             raise ValueError(f"concurrency={concurrency}: give at least 1")
         slots = min(concurrency or self.config.max_size, self.config.max_size)
-        return map_over(self.session, self.session_config, work, inputs, slots)
+        return map_over(self.session, self.session_config, work, inputs, slots=slots, timeout_s=timeout)
 
     @property
     def info(self) -> PoolInfo:

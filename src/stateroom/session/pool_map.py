@@ -35,7 +35,10 @@ class MapItem(NamedTuple):
 class _Work:
     """What a session runs: once before its first input, and for each."""
 
-    def __init__(self, work: str | Callable[[Any], Any], config: SessionConfig) -> None:
+    def __init__(
+        self, work: str | Callable[[Any], Any], config: SessionConfig, timeout_s: float | None
+    ) -> None:
+        self.timeout_s = timeout_s
         self.prepare: list[str] = []
         if isinstance(work, str):
             self.code = work
@@ -59,7 +62,7 @@ class _Work:
 
     async def run(self, session: Session, value: Any) -> ExecutionResult:
         result = await session.run(_assignment("item", value))
-        return await session.run(self.code) if result.ok else result
+        return await session.run(self.code, timeout=self.timeout_s) if result.ok else result
 
 
 class _Inputs:
@@ -154,11 +157,12 @@ class _Map:
                 return
 
     async def _serve(self, session: Session, entry: tuple[int, Any] | None) -> None:
+        pid = session.pid
         failure = await self._work.prepare_session(session)
         while entry is not None:
             position, value = entry
             await self._results.put(MapItem(position, failure or await self._one(session, value)))
-            if session.state != "idle":
+            if session.state != "idle" or session.pid != pid:  # a new worker is not prepared
                 return
             entry = await self._inputs.take()
 
@@ -174,10 +178,12 @@ async def map_over(
     config: SessionConfig,
     work: str | Callable[[Any], Any],
     inputs: Iterable[Any] | AsyncIterable[Any],
+    *,
     slots: int,
+    timeout_s: float | None,
 ) -> AsyncIterator[MapItem]:
     """Results as they come; see :meth:`SessionPool.map`."""
-    call = _Map(lease, _Work(work, config), _Inputs(inputs), slots)
+    call = _Map(lease, _Work(work, config, timeout_s), _Inputs(inputs), slots)
     results = call.results()
     try:
         async for item in results:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 from typing import Any, NamedTuple
 
-from ..config import PoolConfig, settings_of
+from ..config import PoolConfig, SessionConfig, settings_of
 from ..errors import ConfigError
 
 __all__ = [
     "Counts",
     "Retirement",
+    "check_sessions",
     "retirement",
     "split_settings",
     "to_evict",
@@ -95,6 +96,15 @@ def retirement(
     return None
 
 
+def check_sessions(config: SessionConfig) -> None:
+    """Raise :class:`ConfigError` for settings that sessions of a pool cannot share."""
+    if config.store is not None:
+        raise ConfigError(
+            f"store={config.store!r}: the sessions of a pool would all have the name {config.name!r} in "
+            "it, and a name is for one session at a time; make a Session for each name instead"
+        )
+
+
 def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConfig, dict[str, Any]]:
     """The pool's settings, and those that are for its sessions."""
     names = settings_of(PoolConfig).keys()
@@ -104,6 +114,9 @@ def split_settings(size: int | None, settings: dict[str, Any]) -> tuple[PoolConf
     if "preload" in own:
         own["preload"] = tuple(own["preload"])
     if size is not None:
+        for name, value in {"size": size, **own}.items():
+            if name in {"size", "min_size", "max_size"} and not isinstance(value, int | None):
+                raise ConfigError(f"{name}={value!r}: give a number of sessions")
         own.setdefault("max_size", max(size, own.get("min_size") or 0))
         own.setdefault("min_size", min(size, own["max_size"]))
     config: PoolConfig = PoolConfig.load(**own)

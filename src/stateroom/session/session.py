@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from ..config import SessionConfig
 from ..errors import NoRunningLoop
 from ..protocol.lifecycle import SessionEvent
 from ..protocol.messages import ExecuteMessage, RestoredMessage, ToSession
+from .arguments import check_argv, check_encodable, check_launcher, check_text, check_timeout
 from .callbacks import call_back
 from .cancellation import CancelOutcome
 from .checkpoint import Checkpoint, Recovery
@@ -44,6 +44,7 @@ class Session:
     def __init__(
         self, config: SessionConfig | None = None, *, launcher: Launcher = spawn, **settings: Any
     ) -> None:
+        check_launcher(launcher)
         self.config = load_config(config, settings)
         """The settings that are in force."""
         self.on_worker_lost: Callable[[ExitReport], object] = _ignore
@@ -115,7 +116,7 @@ class Session:
         self._check_loop()
         message = self._execute_message(code, execution_id, filename, argv)
         execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
-        _check_timeout(timeout)
+        check_timeout(timeout)
         if timeout is not None and timeout <= 0:
             self._parts.schedule.expire(execution, timeout)
         else:
@@ -327,37 +328,16 @@ class Session:
     def _execute_message(
         self, code: str, execution_id: str | None, filename: str | None, argv: list[str] | None
     ) -> ExecuteMessage:
-        if not isinstance(code, str):
-            raise TypeError(f"code is a {type(code).__name__}: give a string")
+        check_text("code", code)
         for what, text in (("execution_id", execution_id), ("filename", filename)):
-            if text is not None and not isinstance(text, str):
-                raise TypeError(f"{what} is a {type(text).__name__}: give a string")
-        if argv is not None and not _is_list_of_strings(argv):
-            raise TypeError(f"argv={argv!r}: give a list of strings")
+            if text is not None:
+                check_text(what, text)
+        check_argv(argv)
         if execution_id is not None:
-            _check_encodable(execution_id)
+            check_encodable(execution_id)
         number = next(self._parts.numbers)
         name = execution_id if execution_id is not None else f"e{number}"
         return ExecuteMessage(execution_id=name, number=number, code=code, filename=filename, argv=argv)
-
-
-def _is_list_of_strings(words: Any) -> bool:
-    return isinstance(words, list | tuple) and all(isinstance(word, str) for word in words)
-
-
-def _check_encodable(execution_id: str) -> None:
-    """The worker would name what the cell prints by another id."""
-    try:
-        execution_id.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"execution_id={execution_id!r}: it holds lone surrogates, which cannot be sent; give another one"
-        ) from None
-
-
-def _check_timeout(timeout_s: Any) -> None:
-    if timeout_s is not None and (not isinstance(timeout_s, int | float) or math.isnan(timeout_s)):
-        raise TypeError(f"timeout={timeout_s!r}: give seconds, as a number")
 
 
 def _ignore(_what: object) -> None:

@@ -14,6 +14,11 @@ __all__ = ["load_config"]
 def load_config(config: SessionConfig | None, settings: dict[str, Any]) -> SessionConfig:
     """A whole config, or keywords, split between the two classes. Raises :class:`ConfigError`."""
     if config is not None:
+        if not isinstance(config, SessionConfig):
+            raise ConfigError(
+                f"config={config!r}: give an object of SessionConfig, "
+                "or settings by their names, as in name='work'"
+            )
         if settings:
             raise ConfigError(f"{next(iter(settings))!r} was given besides a config: give one of both")
         return config

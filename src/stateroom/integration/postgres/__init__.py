@@ -1,1 +1,3 @@
 """The parts of durable sessions on PostgreSQL."""
+
+from . import driver as driver

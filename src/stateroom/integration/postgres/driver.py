@@ -1,9 +1,15 @@
 """What is used of ``resonate-pg`` and psycopg, in one place, and what to do where they are missing.
 
-Importing this module raises ImportError with that advice.
+Importing this module raises ImportError with that advice. The package imports it before all others of its
+own: who wants PostgreSQL is to be told of its extra, not of the smaller one.
 """
 
 from __future__ import annotations
+
+from ...errors import ConfigError
+from ..new_enough import check_python
+
+check_python()
 
 try:
     import psycopg
@@ -16,8 +22,6 @@ except ModuleNotFoundError as error:
         f"durable sessions on PostgreSQL need resonate-pg ({error.name} is missing): "
         "pip install 'stateroom[postgres]'"
     ) from error
-
-from ...errors import ConfigError
 
 __all__ = [
     "DEQUEUE_EXECUTE_SQL",

@@ -66,7 +66,7 @@ def is_users(kind: type) -> bool:
 
 def refusal(obj: Any) -> str | None:
     """Why ``obj`` itself, by its type, is never saved; None if it may be tried."""
-    kinds = [_name_of(base) for base in type(obj).__mro__[:-1]]
+    kinds = [_name_of(base) for base in type.__getattribute__(type(obj), "__mro__")[:-1]]
     if "_io.StringIO" in kinds or "_io.BytesIO" in kinds:
         return None
     if "type" in kinds and kinds[0].startswith("_ctypes.") and not _is_global(obj):
@@ -113,16 +113,17 @@ def _search(value: Any, target: Any) -> str:
 
 def _steps(holder: Any) -> Iterator[tuple[str, Any]]:
     """What ``holder`` holds, without running any of its code."""
-    if isinstance(holder, dict):
+    kind = type(holder)  # its objects may have a ``__class__`` of their own
+    if issubclass(kind, dict):
         yield from _items(dict.items(holder))
-    elif isinstance(holder, list | tuple):
-        plain: type[Any] = list if isinstance(holder, list) else tuple
+    elif issubclass(kind, list | tuple):
+        plain: type[Any] = list if issubclass(kind, list) else tuple
         yield from _items(enumerate(plain.__iter__(holder)))
-    elif isinstance(holder, FunctionType):
+    elif kind is FunctionType:
         names = holder.__code__.co_freevars
         for name, cell in zip(names, holder.__closure__ or (), strict=False):
             yield from ((f".<closure>.{name}", item) for item in _content(cell))
-    elif not isinstance(holder, type):
+    elif not issubclass(kind, type):
         yield from ((f".{_clean(name)}", item) for name, item in _attributes(holder).items())
 
 

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from types import CellType, FunctionType
 from typing import Any
 
+from ..user_code import call_user_code
+from .cancelling import is_cancel
+
 __all__ = ["Unpicklable", "describe", "find_path", "is_users", "reason_for", "refusal", "type_name"]
 
 MAX_REASON_CHARS = 300
@@ -153,8 +156,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return "it is nested too deeply"
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ raises what it likes
+        text = call_user_code(str, error)
+    except BaseException as failure:  # the user's __str__ raises what it likes
+        if is_cancel(failure):
+            raise
         text = ""
     name = type_name(error)
     return _clip(_clean(f"{name}: {text}" if text else name))

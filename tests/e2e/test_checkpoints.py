@@ -155,6 +155,7 @@ async def test_X9_a_restart_brings_the_last_checkpoint_back(session):
     await session.checkpoint()
     result = await session.run("import os; os._exit(3)")
     assert (result.error.type, result.error.exit_status) == ("WorkerDied", 3)
+    assert result.error.message.endswith("exited with status 3 while e3 ran")
     await session.restart()
     assert (await session.run("x")).value == 1
     await session.restart(restore=False)
@@ -167,14 +168,21 @@ async def test_auto_restart_with_automatic_checkpoints():
             await session.run(f"x = {index}")
         result = await session.run("import os; os._exit(3)")
         assert result.error.type == "WorkerDied"
+        what = "the namespace comes back from the last checkpoint; 1 cell ended since"
+        assert result.error.message.endswith(f"ran; {what}")
         assert (await session.run("x")).value == 3  # the checkpoint after the fourth cell
         assert session.recovery.cells_since == 1
 
 
 async def test_auto_restart_gives_up_on_a_crash_loop():
     async with stateroom.Session(auto_restart=True, max_restarts_in_a_row=2) as session:
-        for _ in range(3):
-            assert (await session.run("import os; os._exit(3)")).error.type == "WorkerDied"
+        ends = [(await session.run("import os; os._exit(3)")).error for _ in range(3)]
+        assert [error.type for error in ends] == ["WorkerDied"] * 3
+        empty = "; there was no checkpoint, so the namespace is empty"
+        assert [error.message.endswith(f"ran{empty}") for error in ends] == [True, True, False]
+        assert ends[2].message.endswith(
+            "exited with status 3 while e3 ran"
+        )  # nothing comes by itself any more
         with pytest.raises(stateroom.SessionBroken):
             await session.run("1")
 

@@ -155,6 +155,7 @@ async def test_X9_a_restart_brings_the_last_checkpoint_back(session):
     await session.checkpoint()
     result = await session.run("import os; os._exit(3)")
     assert (result.error.type, result.error.exit_status) == ("WorkerDied", 3)
+    assert result.error.message.endswith("exited with status 3 while e3 ran")
     await session.restart()
     assert (await session.run("x")).value == 1
     await session.restart(restore=False)
@@ -167,14 +168,21 @@ async def test_auto_restart_with_automatic_checkpoints():
             await session.run(f"x = {index}")
         result = await session.run("import os; os._exit(3)")
         assert result.error.type == "WorkerDied"
+        what = "the namespace comes back from the last checkpoint; 1 cell ended since"
+        assert result.error.message.endswith(f"ran; {what}")
         assert (await session.run("x")).value == 3  # the checkpoint after the fourth cell
         assert session.recovery.cells_since == 1
 
 
 async def test_auto_restart_gives_up_on_a_crash_loop():
     async with stateroom.Session(auto_restart=True, max_restarts_in_a_row=2) as session:
-        for _ in range(3):
-            assert (await session.run("import os; os._exit(3)")).error.type == "WorkerDied"
+        ends = [(await session.run("import os; os._exit(3)")).error for _ in range(3)]
+        assert [error.type for error in ends] == ["WorkerDied"] * 3
+        empty = "; there was no checkpoint, so the namespace is empty"
+        assert [error.message.endswith(f"ran{empty}") for error in ends] == [True, True, False]
+        assert ends[2].message.endswith(
+            "exited with status 3 while e3 ran"
+        )  # nothing comes by itself any more
         with pytest.raises(stateroom.SessionBroken):
             await session.run("1")
 
@@ -191,6 +199,83 @@ async def test_checkpoint_waits_its_turn_and_can_be_cancelled(session):
     with pytest.raises(CheckpointError):
         await saving
     assert (await session.run("x")).value == 1
+
+
+SWALLOWS = (
+    "\n        while True:\n            try:\n                while True: pass\n            except {}: pass"
+)
+HANGS = {
+    "sleep": "def __reduce__(self): __import__('time').sleep(1000)",
+    "loop": "def __reduce__(self):\n        while True: pass",
+    "loop in __getstate__": "def __getstate__(self):\n        while True: pass",
+    "lock": "def __reduce__(self): __import__('threading').Event().wait()",
+    "swallows": "def __reduce__(self):" + SWALLOWS.format("Exception"),
+    "swallows all": "def __reduce__(self):" + SWALLOWS.format("BaseException"),
+    "text of its error": "def __reduce__(self): raise Hangs\nclass Hangs(Exception):\n"
+    "    def __str__(self):\n        while True: pass",
+    "its type is hashed": "class Meta(type):\n        def __hash__(cls):\n            while True: pass\n"
+    "class E(metaclass=type('Other', (E.Meta,), {})): pass",
+    "its type is asked": "class Meta(type):\n        def __getattribute__(cls, name):\n"
+    "            while True: pass\nclass E(metaclass=E.Meta): pass",
+}
+
+
+@pytest.mark.parametrize("hang", HANGS.values(), ids=HANGS)
+async def test_K2_a_variable_that_never_ends_to_be_saved_is_left_out(hang):
+    """And so is each one of its kind, in its own time; what comes behind them is saved."""
+    async with stateroom.Session(checkpoint_timeout_s=0.2) as session:
+        await session.run(f"a = [1]\nclass E:\n    {hang}\ne, f, z = E(), E(), [2]", check=True)
+        saved = await session.checkpoint()
+        assert {"a", "z"} <= set(saved.names)
+        assert {"e", "f"} <= saved.skipped.keys()
+        if "Hangs" not in hang:
+            assert "it takes longer than 0.2 s to pickle" in saved.skipped["e"]
+        assert (await session.run("a, z")).value == ([1], [2])
+        assert session.info.restarts == 0
+
+
+@pytest.mark.parametrize("limit_s", [0.02, 60])
+async def test_a_checkpoint_that_goes_on_all_the_same_can_be_cancelled(limit_s):
+    """Whatever the limit of a variable ends meanwhile."""
+    async with stateroom.Session(checkpoint_timeout_s=limit_s, cancel_grace_s=0.2) as session:
+        body = "print('on', flush=True)" + SWALLOWS.format("BaseException")
+        await session.run(f"class E:\n    def __reduce__(self):\n        {body}", check=True)
+        await session.run(
+            "all = [E() for _ in range(1000)]\nglobals().update((f'e{i}', e) for i, e in enumerate(all))"
+        )
+        started = asyncio.Event()
+        session.on_late_output = lambda _: started.set()
+        saving = asyncio.create_task(session.checkpoint())
+        await started.wait()
+        if await session.cancel() is CancelOutcome.IGNORED:  # swallowed
+            assert await session.cancel() is CancelOutcome.CANCELLED
+        with pytest.raises(CheckpointError):
+            await saving
+        assert (await session.run("len(all)")).value == 1000
+
+
+async def test_what_ends_one_variable_does_not_end_the_next():
+    """The lines of code that goes on all the same are made to raise, those of ``f`` too; but only for ``e``."""
+    async with stateroom.Session(checkpoint_timeout_s=0.2) as session:
+        body = SWALLOWS.format("BaseException").replace("while True", "while self.bad", 1)
+        await session.run(
+            f"class E:\n    def __reduce__(self):{body}\n        return E, ()\n"
+            "e, f = E(), E()\ne.bad, f.bad = True, False",
+            check=True,
+        )
+        saved = await session.checkpoint()
+        assert list(saved.skipped) == ["e"]
+        assert "f" in saved.names
+
+
+async def test_a_variable_that_never_ends_to_be_saved_holds_up_neither_the_next_cell_nor_the_end(tmp_path):
+    settings = {"store": str(tmp_path), "checkpoint_every_cells": 1, "checkpoint_timeout_s": 0.2}
+    async with stateroom.Session(**settings) as session:
+        await session.run(f"x = 1\nclass E:\n    {HANGS['loop']}\ne = E()", check=True)
+        assert (await session.run("x")).value == 1
+    async with stateroom.Session(**settings) as session:
+        assert (await session.run("x")).value == 1
+        assert list(session.recovery.lost) == ["e"]
 
 
 async def test_giving_up_a_checkpoint_that_cannot_be_interrupted_loses_nothing():

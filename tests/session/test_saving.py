@@ -202,6 +202,30 @@ async def test_a_checkpoint_that_has_come_is_made_although_its_caller_gives_up(s
         assert (stage.session.recovery.cells_since, stage.session.recovery.error) == (0, None)
 
 
+@virtual_time
+async def test_a_cell_that_ends_its_worker_is_told_of_a_checkpoint_that_is_being_stored(monkeypatch):
+    committing, may_commit = threading.Event(), threading.Event()
+    commit = CheckpointFile.commit
+
+    def slow_commit(file):
+        committing.set()
+        assert may_commit.wait(30)
+        return commit(file)
+
+    monkeypatch.setattr(CheckpointFile, "commit", slow_commit)
+    crash = each_cell(lambda cell: cell.worker.exit(3) if cell.code == "crash" else None)
+    async with Stage(crash, auto_restart=True) as stage:
+        saving = asyncio.create_task(stage.session.checkpoint())
+        assert await asyncio.to_thread(committing.wait, 30)
+        await stage.session.run("")
+        result = await stage.session.run("crash")
+        may_commit.set()
+        await saving
+        assert result.error.message.endswith("comes back from the last checkpoint; 1 cell ended since")
+        await stage.session.run("")
+        assert (stage.session.recovery.cells_since, stage.session.recovery.error) == (1, None)
+
+
 SLOW = {"cancel_grace_s": 3, "insist_grace_s": 1, "restore_timeout_s": 20}
 
 

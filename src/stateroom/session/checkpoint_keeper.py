@@ -101,6 +101,11 @@ class CheckpointKeeper:
         self._folder = None  # removed with the last checkpoint that lives in it
 
     @property
+    def is_storing(self) -> bool:
+        """Whether a checkpoint has come that is not on the disk yet: it is about to be the last."""
+        return self._finishing.locked()
+
+    @property
     def has_nothing_new(self) -> bool:
         """The state did not come back, and no cell has ended since: a checkpoint would only bury the last."""
         return self.recovery is not None and self.recovery.error is not None and not self.cells_since
@@ -214,7 +219,7 @@ class CheckpointKeeper:
 
 def outlook(keeper: CheckpointKeeper) -> str:
     """What is going to happen to the state of a worker that was lost, in words."""
-    if keeper.last is None:
+    if keeper.last is None and not keeper.is_storing:
         return "there was no checkpoint, so the namespace is empty"
     cells = f"{keeper.cells_since} cell{'s' if keeper.cells_since != 1 else ''}"
     return f"the namespace comes back from the last checkpoint; {cells} ended since"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..config import EngineConfig
 from ..errors import ExecutionError, NotPlainData
 from ..protocol.lifecycle import ExecutionEvent, ExecutionState, advance_execution
 from ..protocol.messages import (
@@ -42,7 +43,7 @@ OutputCallback = Callable[[OutputMessage], Any]
 DisplayCallback = Callable[[Rich], Any]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class ExecutionResult:
     """What became of a cell. ``error`` is data; ``raise_for_error()`` makes it an exception."""
 
@@ -74,12 +75,27 @@ class ExecutionResult:
     """What is missing from this result, and why."""
     repr_text: str | None = None
     """The ``repr`` that the worker sent; see :attr:`repr`."""
+    max_repr_chars: int = field(default=EngineConfig().max_repr_chars, compare=False)
+    """How many characters of it :attr:`repr` gives."""
+
+    def __repr__(self) -> str:
+        shown = (f"{each.name}={_repr_of(getattr(self, each.name), [])}" for each in fields(self))
+        return f"ExecutionResult({', '.join(shown)})"
 
     @property
     def repr(self) -> str | None:
-        """The value as the REPL would show it; None if there is nothing to show."""
+        """The value as the REPL would show it; None if there is nothing to show.
+
+        A text of more than ``max_repr_chars`` characters is cut. For a large plain value it is made when it
+        is first asked for; only then do ``notes`` say that it was cut, or that it could not be made.
+        """
         if self.repr_text is None and self.has_value and self.value is not None:
-            self.repr_text = repr(self.value)
+            notes: list[str] = []
+            text = _repr_of(self.value, notes)
+            if len(text) > self.max_repr_chars:
+                notes.append(f"repr of {len(text)} characters cut to {self.max_repr_chars}")
+                text = text[: self.max_repr_chars] + "…"
+            self.repr_text, self.notes = text, [*self.notes, *notes]
         return self.repr_text
 
     @property
@@ -92,6 +108,16 @@ class ExecutionResult:
         if self.error is not None:
             raise ExecutionError(self)
         return self
+
+
+def _repr_of(value: Any, notes: list[str]) -> str:
+    """The ``repr``, or what stands for it, with a note: a number may have more digits than Python shows."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - of a plain value: ValueError, RecursionError
+        kind, failure = type(value), f"raised {type(error).__name__}"
+        notes.append(f"repr() of {kind.__qualname__} {failure}")
+        return f"<{kind.__module__}.{kind.__qualname__} whose repr {failure}>"
 
 
 class Execution:
@@ -111,6 +137,7 @@ class Execution:
         on_display: DisplayCallback | None = None,
         on_input: Callable[[InputMessage], Any] | None = None,
         stream: MessageStream | None = None,
+        max_repr_chars: int = EngineConfig().max_repr_chars,
     ) -> None:
         check_callback("on_output", on_output)
         check_callback("on_display", on_display)
@@ -132,6 +159,7 @@ class Execution:
         self._on_display = on_display
         self._output_reports, self._display_reports = Pace(), Pace()
         self._stream = stream
+        self._max_repr_chars = max_repr_chars
         self._stdout: list[str] = []
         self._stderr: list[str] = []
         self._displays = Displays()
@@ -185,6 +213,7 @@ class Execution:
 
     def take_result(self, message: ResultMessage) -> None:
         result = self._result(mode=message.mode, duration_s=message.duration_s, notes=message.notes)
+        result.max_repr_chars = self._max_repr_chars
         result.repr_text, result.mime, result.metadata = message.repr, message.mime, message.metadata
         if message.value is not None:
             _decode(message, result)

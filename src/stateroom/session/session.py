@@ -115,7 +115,13 @@ class Session:
         """
         self._check_loop()
         message = self._execute_message(code, execution_id, filename, argv)
-        execution = Execution(message, on_output=on_output, on_display=on_display, on_input=on_input)
+        execution = Execution(
+            message,
+            on_output=on_output,
+            on_display=on_display,
+            on_input=on_input,
+            max_repr_chars=self.config.engine.max_repr_chars,
+        )
         check_timeout(timeout)
         if timeout is not None and timeout <= 0:
             self._parts.schedule.expire(execution, timeout)

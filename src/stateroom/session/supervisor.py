@@ -178,10 +178,15 @@ class Supervisor:
             self._replace_lost(report)
             self._on_lost(report)
 
+    @property
+    def _replaces_by_itself(self) -> bool:
+        """Whether a worker that nobody told to end is replaced."""
+        config = self._config
+        return config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row
+
     def _replace_lost(self, report: ExitReport) -> None:
         """Nobody told this worker to end."""
-        config = self._config
-        if config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row:
+        if self._replaces_by_itself:
             self.replaced_in_a_row += 1
             self._begin_replacing()
             self._background.run(self._try_to_replace(str(report)))
@@ -203,9 +208,15 @@ class Supervisor:
                 if text:
                     message = OutputMessage(stream=stream, execution_id=work.execution_id, data=text)
                     work.take_output(message)
-        error = error_info(self._violation or WorkerDied(f"{report} while {work.execution_id} ran"))
+        error = error_info(self._violation or WorkerDied(self._end_of(work, report)))
         if work.hard_stopped and isinstance(work, Execution):
             error = stopped_error(work, f"{report}; {outlook(self._keeper)}")
         elif self._violation is None:
             error.exit_status, error.signal = report.exit_status, report.signal
         work.give_up(ExecutionEvent.WORKER_LOST, error, cancelled=work.hard_stopped)
+
+    def _end_of(self, work: Work, report: ExitReport) -> str:
+        """How it ended, and what becomes of the namespace, as far as that is known."""
+        end = f"{report} while {work.execution_id} ran"
+        goes_on = self._schedule.state in (SessionState.IDLE, SessionState.BUSY) and self._replaces_by_itself
+        return f"{end}; {outlook(self._keeper)}" if goes_on and isinstance(work, Execution) else end

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
 from time import perf_counter
+from types import CodeType
 from typing import Any
 
 from ..engine.async_executor import AsyncExecutor
@@ -19,6 +22,7 @@ from .import_path import ImportPath
 from .interrupt_target import Target
 from .interrupts import Interrupts
 from .outbox import Outbox
+from .time_limit import TimeLimit
 
 __all__ = ["CheckpointJobs"]
 
@@ -34,11 +38,14 @@ class CheckpointJobs:
         executor: AsyncExecutor,
         outbox: Outbox,
         interrupts: Interrupts,
+        limit: TimeLimit,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._executor = executor
         self._outbox = outbox
         self._interrupts = interrupts
+        self._limit = limit
+        """Of what is done to save one variable."""
         self._live = {"event_loop": loop}
         self._path = ImportPath()
 
@@ -49,22 +56,23 @@ class CheckpointJobs:
         """Do it; the reply. Raises CheckpointError, or CancelledError if it is cancelled."""
         from .checkpoint import INTERRUPTIBLE
 
-        codes = frozenset(function.__code__ for function in INTERRUPTIBLE)
-        self._interrupts.aim(Target(message.number, codes, in_loop=False))
+        self._interrupts.aim(Target(message.number, _codes_of(INTERRUPTIBLE), in_loop=False))
         if isinstance(message, CheckpointMessage):
             return self._save(message)
         return self._restore(message)
 
     def _save(self, message: CheckpointMessage) -> CheckpointedMessage:
-        from .checkpoint import write_checkpoint
+        from .checkpoint import INTERRUPTIBLE, write_checkpoint
 
         started = perf_counter()
+        self._limit.set(message.timeout_s, _codes_of(INTERRUPTIBLE))
         checkpoint = write_checkpoint(
             self._executor.namespace_manager,
             live=self._live,
             sources=self._executor.compiler.sources,
             added_path=self._path.added(),
             timeout_s=message.timeout_s,
+            limited=partial(self._interrupts.within, self._limit),
         )
         piece = CheckpointChunkMessage(execution_id=message.execution_id, number=message.number)
         try:
@@ -96,3 +104,7 @@ class CheckpointJobs:
             )
         fields: dict[str, Any] = {name: getattr(report, name) for name in report.__struct_fields__}
         return RestoredMessage(execution_id=message.execution_id, number=message.number, **fields)
+
+
+def _codes_of(functions: Iterable[Callable[..., object]]) -> frozenset[CodeType]:
+    return frozenset(function.__code__ for function in functions)

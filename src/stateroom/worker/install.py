@@ -74,7 +74,8 @@ def _add_watches(parts: Parts) -> None:
     lag_limit_s = parts.settings.engine.loop_lag_warning_s
     parts.loop.lag_limit_s, parts.loop.on_lag = lag_limit_s, telemetry.note_loop_lag
     lag_watch = LagWatch(parts.loop, lag_limit_s, parts.executor.compiler.sources, send)
-    parts.io.watches += [parts.cell_watch, parts.limit, lag_watch, parts.user_signals]
+    limits = [parts.limit, parts.saving_limit]
+    parts.io.watches += [parts.cell_watch, *limits, lag_watch, parts.user_signals]
     if interval_s := parts.settings.heartbeat_interval_s:
         parts.io.watches.append(HeartbeatWatch(send, interval_s, telemetry))
 

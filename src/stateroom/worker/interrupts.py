@@ -28,7 +28,8 @@ import asyncio
 import enum
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import get_ident, main_thread
 from types import CodeType, FrameType
 from typing import Any
@@ -108,7 +109,7 @@ class Interrupts:
     """The installed handler and what it may hit at the moment.
 
     ``waits`` are the functions of the engine in which user code waits and may be interrupted;
-    ``showing`` those through which it calls code of a value that is to be shown, while ``limit`` lasts.
+    ``limits`` end what the engine calls for as long as they are entered.
     """
 
     def __init__(
@@ -116,14 +117,12 @@ class Interrupts:
         page: CancelPage,
         waits: Sequence[Callable[..., object]],
         *,
-        showing: frozenset[CodeType] = frozenset(),
-        limit: TimeLimit | None = None,
+        limits: Sequence[TimeLimit] = (),
         user_signals: UserSignals | None = None,
     ) -> None:
         self.page = page
         self._user_signals = user_signals
-        self._limit = limit
-        self._showing = Target(0, showing, in_loop=False)
+        self._limits = limits
         self.raised = 0
         self.missed = False
         """Whether a signal, this one or another, came while the engine worked for the cell."""
@@ -153,6 +152,17 @@ class Interrupts:
         self.missed = False
         if target is None:
             self._insistence.end()
+
+    @contextmanager
+    def within(self, limit: TimeLimit) -> Iterator[None]:
+        """Enter ``limit``; whatever it insists on, the same code may run again behind it."""
+        try:
+            with limit:
+                yield
+        finally:
+            cancels = self._target is not None and self._target.attempts >= INSIST_FROM_ATTEMPT
+            if limit.ended >= INSIST_FROM_ATTEMPT and not cancels:
+                self._insistence.end()
 
     def safe_point(self) -> None:
         """Where the engine is about to return to user code: a signal that came too early counts here.
@@ -185,8 +195,9 @@ class Interrupts:
             own = None if target.in_loop else own_loop_around(frame)
             if target.is_due(attempt, own):
                 self._cancel(frame, target, attempt, own)
-        if self._limit is not None and self._limit.has_passed():
-            self._end_showing(frame, self._limit)
+        for limit in self._limits:
+            if limit.has_passed():
+                self._end_late(frame, limit)
 
     def _cancel(
         self, frame: FrameType | None, target: Target, attempt: int, own: OwnLoop | TrioRun | None
@@ -214,11 +225,12 @@ class Interrupts:
             target.raised = True
             raise self._last
 
-    def _end_showing(self, frame: FrameType | None, limit: TimeLimit) -> None:
-        if decide(frame, self._showing, self._waits) is Decision.RAISE:
+    def _end_late(self, frame: FrameType | None, limit: TimeLimit) -> None:
+        called = Target(0, limit.codes, in_loop=False)
+        if decide(frame, called, self._waits) is Decision.RAISE:
             error = limit.end()
             if limit.ended >= INSIST_FROM_ATTEMPT:
-                frames = _frames_of_cell(frame, self._showing, Decision.RAISE)
+                frames = _frames_of_cell(frame, called, Decision.RAISE)
                 self._insistence.begin(frames, error)
             raise error
 

@@ -131,7 +131,8 @@ class Parts:
 
     def _make_streams(self, endpoints: Endpoints) -> None:
         engine = self.settings.engine
-        self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io)
+        self.limit = TimeLimit(engine.repr_timeout_s, self.wake_io, SHOWING | ASKING)
+        self.saving_limit = TimeLimit(0.0, self.wake_io)
         self.user_signals = UserSignals(
             codes_of(WAITS),
             codes_of([*RUNS_LOOP, self._survives]),
@@ -140,8 +141,7 @@ class Parts:
         )
         self.interrupts = Interrupts(
             endpoints.page,
-            showing=SHOWING | ASKING,
-            limit=self.limit,
+            limits=(self.limit, self.saving_limit),
             waits=WAITS,
             user_signals=self.user_signals,
         )
@@ -173,7 +173,9 @@ class Parts:
             broker=self.input,
             steps=self.steps,
         )
-        self.checkpoints = CheckpointJobs(self.executor, self.outbox, self.interrupts, self.loop)
+        self.checkpoints = CheckpointJobs(
+            self.executor, self.outbox, self.interrupts, self.saving_limit, self.loop
+        )
 
     def _make_watch(self) -> None:
         self.cell_watch = CellWatch(

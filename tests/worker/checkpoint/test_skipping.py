@@ -191,6 +191,17 @@ def test_K2_whatever_a_reduction_does(main, body, reason):
     assert {entry.name for entry in main.checkpoint.header.entries} == {"a", "z", "Bad"}
 
 
+def test_K2_where_it_is_is_found_without_asking_anybody(main):
+    main.run(
+        "import threading\nasked = []\nclass Asks:\n"
+        "    def __getattribute__(self, name): asked.append(name)\n"
+        "bad = [[[threading.Lock()]], Asks()]\nbad[0][0][0].acquire()"
+    )
+    main.save()
+    assert main.checkpoint.header.skipped["bad"] == "its [0][0][0]: a lock"
+    assert main.get("asked") == []
+
+
 def test_K2_a_recursion_limit_that_was_raised_far(main):
     limit = sys.getrecursionlimit()
     main.run("deep = []\nfor i in range(500_000): deep = [deep]\ni = 0")

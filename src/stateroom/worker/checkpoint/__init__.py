@@ -7,6 +7,8 @@ its globals up in the very dict that the next cell runs in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from .restore import INTERRUPTIBLE_LOADS, RestoreReport, restore_checkpoint
 from .write import INTERRUPTIBLE_DUMPS, Checkpoint, write_checkpoint
 
@@ -18,5 +20,5 @@ __all__ = [
     "write_checkpoint",
 ]
 
-INTERRUPTIBLE = (*INTERRUPTIBLE_DUMPS, *INTERRUPTIBLE_LOADS)
+INTERRUPTIBLE: tuple[Callable[..., object], ...] = (*INTERRUPTIBLE_DUMPS, *INTERRUPTIBLE_LOADS)
 """The functions that call code of the user's objects: a cancel may end the work there."""

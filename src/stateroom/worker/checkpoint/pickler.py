@@ -8,7 +8,7 @@ import sys
 import threading
 from _thread import LockType
 from _thread import RLock as RLockType
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pickle import PickleBuffer
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, NewType
@@ -24,7 +24,7 @@ from .reductions import REDUCTIONS
 from .sources import KeptSources
 from .stream import Stream
 
-__all__ = ["NamespacePickler"]
+__all__ = ["RUNS_USER_CODE", "NamespacePickler"]
 
 _EMPTY = object()
 
@@ -257,3 +257,16 @@ else:
     def _annotations(_cls: type) -> dict[str, dict[str, Any]]:
         """Among the members of the class already."""
         return {}
+
+
+RUNS_USER_CODE: tuple[Callable[..., object], ...] = (
+    NamespacePickler.reducer_override,
+    NamespacePickler._reduce_class,
+    *(reduce for reduce in _REDUCERS.values() if reduce is not NamespacePickler._reduce_lock),
+    *REDUCTIONS.values(),
+    _slots,
+    _as_new,
+    _annotations,
+)
+"""Code of the user's objects that these call (of a metaclass, say) may be ended, and they themselves:
+a pickler that failed is not used again. What tries a lock must not leave it taken."""

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from types import CellType, FunctionType
 from typing import Any
 
+from ..user_code import call_user_code
+from .cancelling import is_cancel
+
 __all__ = ["Unpicklable", "describe", "find_path", "is_users", "reason_for", "refusal", "type_name"]
 
 MAX_REASON_CHARS = 300
@@ -66,7 +69,7 @@ def is_users(kind: type) -> bool:
 
 def refusal(obj: Any) -> str | None:
     """Why ``obj`` itself, by its type, is never saved; None if it may be tried."""
-    kinds = [_name_of(base) for base in type(obj).__mro__[:-1]]
+    kinds = [_name_of(base) for base in type.__getattribute__(type(obj), "__mro__")[:-1]]
     if "_io.StringIO" in kinds or "_io.BytesIO" in kinds:
         return None
     if "type" in kinds and kinds[0].startswith("_ctypes.") and not _is_global(obj):
@@ -113,16 +116,17 @@ def _search(value: Any, target: Any) -> str:
 
 def _steps(holder: Any) -> Iterator[tuple[str, Any]]:
     """What ``holder`` holds, without running any of its code."""
-    if isinstance(holder, dict):
+    kind = type(holder)  # its objects may have a ``__class__`` of their own
+    if issubclass(kind, dict):
         yield from _items(dict.items(holder))
-    elif isinstance(holder, list | tuple):
-        plain: type[Any] = list if isinstance(holder, list) else tuple
+    elif issubclass(kind, list | tuple):
+        plain: type[Any] = list if issubclass(kind, list) else tuple
         yield from _items(enumerate(plain.__iter__(holder)))
-    elif isinstance(holder, FunctionType):
+    elif kind is FunctionType:
         names = holder.__code__.co_freevars
         for name, cell in zip(names, holder.__closure__ or (), strict=False):
             yield from ((f".<closure>.{name}", item) for item in _content(cell))
-    elif not isinstance(holder, type):
+    elif not issubclass(kind, type):
         yield from ((f".{_clean(name)}", item) for name, item in _attributes(holder).items())
 
 
@@ -152,8 +156,10 @@ def describe(error: BaseException) -> str:
     if isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError):
         return "it is nested too deeply"
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - the user's __str__ raises what it likes
+        text = call_user_code(str, error)
+    except BaseException as failure:  # the user's __str__ raises what it likes
+        if is_cancel(failure):
+            raise
         text = ""
     name = type_name(error)
     return _clip(_clean(f"{name}: {text}" if text else name))

@@ -62,10 +62,16 @@ class Stream:
 
     def check_limits(self) -> None:
         """Raise OverLimit for a variable that takes too much time or space."""
+        if (reason := self.over_limit()) is not None:
+            raise OverLimit(reason)
+
+    def over_limit(self) -> str | None:
+        """What of the variable is too much; None if nothing is."""
         if monotonic() > self._deadline:
-            raise OverLimit(f"it takes longer than {self._limits.timeout_s} s to pickle")
+            return f"it takes longer than {self._limits.timeout_s} s to pickle"
         if self._written > self._limits.max_stream_bytes:
-            raise OverLimit(f"it takes more than {self._limits.max_stream_bytes} bytes to pickle")
+            return f"it takes more than {self._limits.max_stream_bytes} bytes to pickle"
+        return None
 
     def take_buffer(self, buffer: PickleBuffer) -> bool:
         """Keep a large buffer outside the stream."""

@@ -6,7 +6,7 @@ import contextlib
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ... import __version__
@@ -18,13 +18,15 @@ from ...protocol.framing import Buffer
 from .cancelling import is_cancel
 from .choose import choose, import_entry, is_importable, rank
 from .live import LiveObjects
-from .pickler import NamespacePickler
+from .pickler import RUNS_USER_CODE, NamespacePickler
 from .reasons import is_users, reason_for, type_name
 from .stream import Limits, OverLimit, Stream
 from .versions import package_versions
 
 __all__ = ["INTERRUPTIBLE_DUMPS", "Checkpoint", "write_checkpoint"]
 
+Limited = Callable[[], contextlib.AbstractContextManager[None]]
+"""What ends the code of the user's objects that runs in it for too long."""
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_MAX_STREAM_BYTES = 4 << 30
 SAFE_RECURSION_LIMIT = 3000
@@ -75,6 +77,7 @@ def write_checkpoint(
     added_path: tuple[list[str], list[str]] = ([], []),
     timeout_s: float = DEFAULT_TIMEOUT_S,
     max_stream_bytes: int = DEFAULT_MAX_STREAM_BYTES,
+    limited: Limited = contextlib.nullcontext,
 ) -> Checkpoint:
     """Pickle the user's variables of ``manager``.
 
@@ -83,7 +86,8 @@ def write_checkpoint(
     arrays and bytes do not count: they are not in it). ``live`` are further objects of this worker,
     by name, to be saved as that name; ``sources`` are the cells whose text goes along with their
     functions; ``added_path`` is what :meth:`ImportPath.added` tells. Code of the user's objects runs,
-    up to three times an object.
+    up to three times an object, and each time in a ``limited()`` of its own: without one, what never
+    returns is never left out.
     """
     alive = LiveObjects(manager.namespace, live)
     variables, skipped = choose(manager, alive)
@@ -92,7 +96,7 @@ def write_checkpoint(
         name: variables[name] for name in sorted(variables.keys() - modules.keys(), key=rank(variables))
     }
     with _safe_recursion_limit():
-        way = _Way(alive, Limits(timeout_s, max_stream_bytes), sources, {})
+        way = _Way(alive, Limits(timeout_s, max_stream_bytes), limited, sources, {})
         stream, entries = _pickle(values, way, skipped)
     imports = [import_entry(name, module) for name, module in modules.items()]
     header = CheckpointHeader(
@@ -117,6 +121,7 @@ class _Way(NamedTuple):
 
     live: LiveObjects
     limits: Limits
+    limited: Limited
     sources: SourceCache | None
     left_out: dict[int, frozenset[str]]
     """Members of the user's classes that are not saved, by the id of the class."""
@@ -164,7 +169,7 @@ def _dump_all(values: dict[str, Any], way: _Way) -> tuple[Stream, list[EntryInfo
     entries = []
     for name, value in values.items():
         before = stream.size + stream.buffer_size
-        _dump_entry(pickler, stream, name, value)
+        _dump_entry(pickler, stream, name, value, way.limited)
         size = stream.size + stream.buffer_size - before
         entries.append(EntryInfo(name=name, type=type_name(value), size_bytes=size))
     dump_value(pickler, pickler.sources.by_filename)
@@ -181,7 +186,7 @@ def _try(name: str, value: Any, way: _Way) -> str | None:
     """Pickle a value to nowhere; why it fails, if it does."""
     stream = Stream(way.limits, keep=False)
     try:
-        _dump_entry(way.pickler(stream), stream, name, value)
+        _dump_entry(way.pickler(stream), stream, name, value, way.limited)
     except _Failed as failed:
         return failed.reason
     return None
@@ -223,24 +228,28 @@ def _behind(values: dict[str, Any], name: str) -> dict[str, Any]:
     return {later: values[later] for later in names[names.index(name) + 1 :]}
 
 
-def _dump_entry(pickler: NamespacePickler, stream: Stream, name: str, value: Any) -> None:
+def _dump_entry(pickler: NamespacePickler, stream: Stream, name: str, value: Any, limited: Limited) -> None:
     stream.start_entry()
     try:
-        dump_value(pickler, value)
+        with limited():
+            dump_value(pickler, value)
     except OverLimit as limit:
         raise _Failed(name, str(limit)) from None
     except BaseException as error:
         if is_cancel(error):
             raise
-        raise _Failed(name, reason_for(error, value, pickler.last)) from None
+        if (reason := stream.over_limit()) is None:
+            with limited():
+                reason = reason_for(error, value, pickler.last)
+        raise _Failed(name, reason) from None
 
 
 def dump_value(pickler: NamespacePickler, value: Any) -> None:
-    """The only place where pickling runs code of the user's objects."""
+    """All that pickling runs of the user's objects, it runs in here."""
     pickler.dump(value)
 
 
-INTERRUPTIBLE_DUMPS = (dump_value,)
+INTERRUPTIBLE_DUMPS = (dump_value, *RUNS_USER_CODE)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,18 @@ def test_what_is_kept_back_is_not_pruned_until_it_is_let_go(store):
     assert files(store) == ["work/0000000007.checkpoint"]
 
 
+def test_a_file_is_known_as_a_generation(store, tmp_path, monkeypatch):
+    store.save("work", checkpoint("a"))
+    path = store.path_of("work", 1)
+    assert path.exists()
+    monkeypatch.chdir(store.path)
+    assert store.generation_of("work", path) == 1
+    assert store.generation_of("work", Path("work") / path.name) == 1
+    assert store.generation_of("other", path) is None
+    assert store.generation_of("work", tmp_path / path.name) is None
+    assert store.generation_of("work", path.with_name("notes.txt")) is None
+
+
 def test_what_is_kept_back_is_deleted_on_demand_with_its_note(store):
     store.save("work", checkpoint("a"))
     store.keep_back("work", 1, "a name was lost")
@@ -119,7 +131,7 @@ def test_only_what_is_there_is_whole_and_is_not_open_is_brought_back(store):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="no generation 7 of 'work'"):
         store.bring_back("work", 7)
-    with pytest.raises(CheckpointError, match="generation 1 of 'work' .*cut short"):
+    with pytest.raises(CheckpointError, match=r"generation 1 of 'work' .*cut short"):
         store.bring_back("work", 1)
     with store.lock("work"), pytest.raises(CheckpointError, match="'work' is open in this process"):
         store.bring_back("work", 2)

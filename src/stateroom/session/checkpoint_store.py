@@ -60,9 +60,9 @@ class StoredName(msgspec.Struct, kw_only=True, frozen=True):
 class CheckpointStore:
     """Checkpoints by name in the directory ``path``, which is made if it is missing.
 
-    The last ``keep`` generations of each name are kept, and those that are kept back. Any number of processes may use one store; a
-    session that owns a name takes its :meth:`lock`. All methods touch the disk: call them from a
-    thread if an event loop runs. They raise :class:`CheckpointError` for a checkpoint that is not
+    The last ``keep`` generations of each name are kept, and those that are kept back. Any number of
+    processes may use one store; a session that owns a name takes its :meth:`lock`. All methods touch
+    the disk: call them from a thread if an event loop runs. They raise :class:`CheckpointError` for a checkpoint that is not
     there or not whole, ConfigError for a name that cannot be used, OSError if the disk does.
     """
 
@@ -97,7 +97,7 @@ class CheckpointStore:
             raise CheckpointError(f"{self.path} has {what} of {name!r}: {kept or 'nothing'} is kept")
         wanted = kept[-1] if generation is None else generation
         try:
-            return StoredCheckpoint(self._file(name, wanted), wanted)
+            return StoredCheckpoint(self.path_of(name, wanted), wanted)
         except CheckpointError as error:
             what = f"generation {wanted} of {name!r} in {self.path}: {error}"
             raise CheckpointError(what + self.ways_back(name, wanted)) from None
@@ -115,6 +115,16 @@ class CheckpointStore:
     def generations(self, name: str) -> tuple[int, ...]:
         """What is kept of ``name``, oldest first."""
         return self._numbers(name, SUFFIX)
+
+    def path_of(self, name: str, generation: int) -> Path:
+        """The file of a generation, be it there or not."""
+        return self._folder(name) / f"{generation:010d}{SUFFIX}"
+
+    def generation_of(self, name: str, path: Path) -> int | None:
+        """Which generation of ``name`` the file ``path`` is; None if it is none of them."""
+        found = _GENERATION.fullmatch(path.name)
+        is_here = found is not None and path.parent.resolve() == self._folder(name).resolve()
+        return int(found[1]) if found is not None and is_here else None
 
     def kept_back(self, name: str) -> tuple[int, ...]:
         """The generations of ``name`` that are not deleted for newer ones, oldest first."""
@@ -145,14 +155,14 @@ class CheckpointStore:
             newest = self.generations(name)[-1]
             if generation == newest:
                 return newest
-            self._file(name, generation).rename(self._file(name, newest + 1))
+            self.path_of(name, generation).rename(self.path_of(name, newest + 1))
             if generation in self.kept_back(name):
                 self._note(name, generation).rename(self._note(name, newest + 1))
             sync_folder(self._folder(name))
             return newest + 1
 
     def ways_back(self, name: str, generation: int) -> str:
-        """What to do instead of opening ``generation``, to be added to a message; empty if there is no other."""
+        """How to open another one than ``generation``, to end a message with; empty if there is none."""
         others = tuple(other for other in self.generations(name) if other != generation)
         if not others:
             return ""
@@ -185,7 +195,7 @@ class CheckpointStore:
     def _describe(self, name: str) -> StoredName | None:
         kept = self.generations(name)
         try:
-            status = self._file(name, kept[-1]).stat()
+            status = self.path_of(name, kept[-1]).stat()
         except (IndexError, FileNotFoundError):
             return None
         return StoredName(name=name, generations=kept, size_bytes=status.st_size, saved_at=status.st_mtime)
@@ -193,7 +203,7 @@ class CheckpointStore:
     def _commit(self, name: str, temporary: Path) -> int:
         with self._committing(name):
             generation = max(self.generations(name), default=0) + 1
-            temporary.rename(self._file(name, generation))
+            temporary.rename(self.path_of(name, generation))
             sync_folder(self._folder(name))
             self._clean(name, keep=self.keep)
         return generation
@@ -203,7 +213,7 @@ class CheckpointStore:
         spared = self.kept_back(name) if keep else ()
         kept = [generation for generation in self.generations(name) if generation not in spared]
         for generation in kept[: max(0, len(kept) - keep)]:
-            self._file(name, generation).unlink(missing_ok=True)
+            self.path_of(name, generation).unlink(missing_ok=True)
         for generation in set(self.kept_back(name)).difference(self.generations(name)):
             self._note(name, generation).unlink(missing_ok=True)
         for path in self._folder(name).glob(f"*{TEMPORARY_SUFFIX}"):
@@ -229,9 +239,6 @@ class CheckpointStore:
 
     def _folder(self, name: str) -> Path:
         return self.path / safe_name(name)
-
-    def _file(self, name: str, generation: int) -> Path:
-        return self._folder(name) / f"{generation:010d}{SUFFIX}"
 
     def _note(self, name: str, generation: int) -> Path:
         return self._folder(name) / f"{generation:010d}{KEPT_SUFFIX}"

@@ -62,8 +62,9 @@ class CheckpointStore:
 
     The last ``keep`` generations of each name are kept, and those that are kept back. Any number of
     processes may use one store; a session that owns a name takes its :meth:`lock`. All methods touch
-    the disk: call them from a thread if an event loop runs. They raise :class:`CheckpointError` for a checkpoint that is not
-    there or not whole, ConfigError for a name that cannot be used, OSError if the disk does.
+    the disk: call them from a thread if an event loop runs. They raise :class:`CheckpointError` for a
+    checkpoint that is not there or not whole, ConfigError for a name that cannot be used, OSError if
+    the disk does.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keep: int = 3) -> None:

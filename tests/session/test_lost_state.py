@@ -112,7 +112,7 @@ async def test_a_session_does_not_start_without_its_state(way, auto_restart, tmp
     assert stage.session.state == "broken"
     await stage.session.close()
     assert ran(stage) == []
-    assert kept(tmp_path) == ((1,), ())
+    assert kept(tmp_path) == ((1,), (1,))
     assert all(worker.returncode is not None for worker in stage.launcher.workers)
 
 
@@ -129,7 +129,7 @@ async def test_a_session_that_did_not_start_names_what_else_is_kept(tmp_path):
     CheckpointStore(tmp_path).bring_back("work", 1)
     async with Stage(restoring(restore_all), **settings) as stage:
         assert stage.session.recovery.error is None
-    assert kept(tmp_path) == ((2, 3, 4), ())
+    assert kept(tmp_path) == ((2, 3, 4), (2,)), "it still has not come back"
 
 
 @virtual_time
@@ -257,6 +257,32 @@ async def test_a_damaged_file_is_not_deleted_by_who_goes_on_without_it(tmp_path)
         await stage.session.checkpoint()
     await stage.session.close()
     assert kept(tmp_path)[1] == (1,)
+
+
+@virtual_time
+async def test_a_damaged_file_outlives_another_one_that_is_brought_back(tmp_path):
+    await save_state(tmp_path)
+    settings = await save_state(tmp_path) | {"store_keep": 1}
+    path = tmp_path / "work" / "0000000002.checkpoint"
+    path.write_bytes(path.read_bytes()[:-1])
+    stage = Stage(restoring(restore_all), **settings)
+    with pytest.raises(CheckpointError, match="cut short"):
+        await stage.session.start()
+    await stage.session.close()
+    CheckpointStore(tmp_path).bring_back("work", 1)
+    async with Stage(restoring(restore_all), **settings):
+        pass
+    assert kept(tmp_path) == ((2, 4), (2,))
+
+
+@virtual_time
+async def test_a_store_that_cannot_be_written_does_not_hide_why_the_state_did_not_come(tmp_path, monkeypatch):
+    settings = await save_state(tmp_path)
+    monkeypatch.setattr(CheckpointStore, "keep_back", _disk_full)
+    stage = Stage(restoring(refuse), **settings)
+    with pytest.raises(CheckpointError, match=OTHER_PYTHON):
+        await stage.session.start()
+    await stage.session.close()
 
 
 @virtual_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -94,8 +95,16 @@ class CheckpointKeeper:
         except (CheckpointError, OSError) as error:
             self._unreadable = str(error)
             newest = store.generations(self._config.name)[-1]
-            self._losses[store.path_of(self._config.name, newest)] = self._unreadable
+            self._keep_back(store, store.path_of(self._config.name, newest), self._unreadable)
             raise
+
+    def _keep_back(self, store: CheckpointStore, path: Path, loss: str) -> None:
+        """At once if the disk lets us, or else before the next checkpoint is stored."""
+        self._losses[path] = loss
+        generation = store.generation_of(self._config.name, path)
+        with contextlib.suppress(OSError):
+            if generation is not None:
+                store.keep_back(self._config.name, generation, loss)
 
     async def close(self) -> None:
         """Give the name and the temporary files back."""
@@ -222,14 +231,16 @@ class CheckpointKeeper:
         assert self.last is not None
         error = recovery.done.exception()
         advice = "; set a longer restore_timeout_s" if recovery.timeout_s is not None else ""
-        others = await in_thread(self._ways_back, self.last.path)
+        others = await in_thread(self._pass_over, self.last.path, str(error))
         return CheckpointError(
             f"the state in {str(self.last.path)!r} did not come back: {error}{advice}. The file stays as it "
             f"is; to begin without it, open the session under another name{others}"
         )
 
-    def _ways_back(self, path: Path) -> str:
+    def _pass_over(self, path: Path, loss: str) -> str:
+        """In a thread: keep a file that is of no use here, and name the others in words."""
         store = self._store()
+        self._keep_back(store, path, loss)
         generation = store.generation_of(self._config.name, path)
         return store.ways_back(self._config.name, generation) if generation is not None else ""
 

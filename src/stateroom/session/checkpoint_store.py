@@ -118,7 +118,7 @@ class CheckpointStore:
         return self._numbers(name, SUFFIX)
 
     def path_of(self, name: str, generation: int) -> Path:
-        """The file of a generation, be it there or not."""
+        """The file of ``generation``, be it there or not."""
         return self._folder(name) / f"{generation:010d}{SUFFIX}"
 
     def generation_of(self, name: str, path: Path) -> int | None:
@@ -142,7 +142,7 @@ class CheckpointStore:
                 sync_folder(self._folder(name))
 
     def let_go(self, name: str, generation: int) -> None:
-        """Undo :meth:`keep_back`; nothing happens if it was not kept back."""
+        """Undo :meth:`keep_back` of ``generation``; nothing happens if it was not kept back."""
         self._note(name, generation).unlink(missing_ok=True)
 
     def bring_back(self, name: str, generation: int) -> int:

@@ -191,6 +191,8 @@ class SessionConfig(_Settings, frozen=True, kw_only=True):
     """A variable that takes longer to save is left out."""
     restore_timeout_s: float = 60.0
     """The last checkpoint comes back to a new worker within this time, or not at all."""
+    allow_other_python: bool = False
+    """Restore what another Python version saved: data, but no functions and classes of cells."""
     auto_restart: bool = False
     """Replace a worker that died, and restore the last checkpoint, without being told."""
     max_restarts_in_a_row: int = 3

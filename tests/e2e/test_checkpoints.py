@@ -9,6 +9,7 @@ import stateroom
 from stateroom import CancelOutcome
 from stateroom.errors import CheckpointError
 from stateroom.session.checkpoint import Checkpoint
+from stateroom.session.checkpoint_store import CheckpointStore
 
 
 @pytest.fixture
@@ -295,18 +296,58 @@ async def test_giving_up_a_checkpoint_that_cannot_be_interrupted_loses_nothing()
         assert session.info.restarts == 0
 
 
+HANGS = (
+    "import time\nclass Hangs:\n    def __init__(self): self.x = 1\n"
+    "    def __setstate__(self, state):\n        {hang}\nhangs = Hangs()\nkept = 1"
+)
+SHORT = {"cancel_grace_s": 0.5, "insist_grace_s": 0.5, "restore_timeout_s": 0.5}
+
+
 @pytest.mark.parametrize("hang", ["time.sleep(600)", "sum(range(10**12))"])
-async def test_a_state_that_does_not_come_back_in_time_is_done_without(tmp_path, hang):
-    settings = {"store": str(tmp_path), "name": "work", "cancel_grace_s": 0.5, "insist_grace_s": 0.5}
-    async with stateroom.Session(**settings) as session:
-        await session.run(
-            "import time\nclass Hangs:\n    def __init__(self): self.x = 1\n"
-            f"    def __setstate__(self, state):\n        {hang}\nhangs = Hangs()\nkept = 1",
-            check=True,
-        )
-    async with stateroom.Session(**settings, restore_timeout_s=0.5) as session:
+async def test_a_restart_goes_on_without_a_state_that_does_not_come_back_in_time(hang):
+    async with stateroom.Session(**SHORT) as session:
+        await session.run(HANGS.format(hang=hang), check=True)
+        await session.checkpoint()
+        await session.restart()
         assert "did not end within restore_timeout_s (0.5 s)" in session.recovery.error
         assert session.state == "idle"
-        assert session.info.restarts == ("sum" in hang)
+        assert session.info.restarts == 1 + ("sum" in hang)
         assert (await session.run("kept")).error.type == "NameError"
         assert (await session.run("6 * 7")).value == 42
+
+
+@pytest.mark.parametrize("hang", ["time.sleep(5)", "sum(range(10**8))"])
+async def test_a_session_is_not_opened_without_a_state_that_does_not_come_back_in_time(tmp_path, hang):
+    settings = {"store": str(tmp_path), "name": "work"}
+    async with stateroom.Session(**settings) as session:
+        await session.run(HANGS.format(hang="kept_time = 1"), check=True)
+        await session.run(f"def load(self, state):\n    {hang}\nHangs.__setstate__ = load", check=True)
+    for _ in range(3):
+        with pytest.raises(
+            CheckpointError, match=r"did not come back: .*\(0.2 s\); set a longer restore_timeout"
+        ):
+            async with stateroom.Session(**settings, **SHORT | {"restore_timeout_s": 0.2}):
+                pass
+    async with stateroom.Session(**settings) as session:
+        assert (await session.run("kept")).value == 1
+
+
+async def test_what_is_lost_for_want_of_a_module_is_there_when_the_module_is(tmp_path):
+    settings = {"store": str(tmp_path / "store"), "name": "work", "store_keep": 1}
+    module = tmp_path / "own_module.py"
+    module.write_text("class C:\n    value = 7\n")
+    async with stateroom.Session(**settings) as session:
+        await session.run(f"import sys; sys.path.append({str(tmp_path)!r})", check=True)
+        await session.run("import own_module; obj = own_module.C(); x = 1", check=True)
+    module.rename(tmp_path / "gone")
+    for index in range(4):
+        async with stateroom.Session(**settings) as session:
+            assert ("obj" in session.recovery.lost) == (index == 0)
+            await session.run("x += 1", check=True)
+    (tmp_path / "gone").rename(module)
+    store = CheckpointStore(tmp_path / "store", keep=1)
+    assert (store.generations("work"), store.kept_back("work")) == ((1, 5), (1,))
+    store.bring_back("work", 1)
+    async with stateroom.Session(**settings) as session:
+        assert (await session.run("obj.value, x")).value == (7, 1)
+    assert store.kept_back("work") == ()

@@ -70,6 +70,86 @@ def test_the_last_generations_are_kept(store):
         store.open("work", 1)
 
 
+def test_what_is_kept_back_is_not_pruned_until_it_is_let_go(store):
+    store.save("work", checkpoint("a"))
+    store.keep_back("work", 1, "numpy is missing")
+    for text in "bcde":
+        store.save("work", checkpoint(text))
+    other = CheckpointStore(store.path, keep=1)
+    other.save("work", checkpoint("f"))
+    assert (store.generations("work"), store.kept_back("work")) == ((1, 6), (1,))
+    assert content(store.open("work", 1)) == ["a"]
+    store.let_go("work", 1)
+    store.let_go("work", 1)
+    assert store.kept_back("work") == ()
+    other.save("work", checkpoint("g"))
+    assert files(store) == ["work/0000000007.checkpoint"]
+
+
+def test_a_file_is_known_as_a_generation(store, tmp_path, monkeypatch):
+    store.save("work", checkpoint("a"))
+    path = store.path_of("work", 1)
+    assert path.exists()
+    monkeypatch.chdir(store.path)
+    assert store.generation_of("work", path) == 1
+    assert store.generation_of("work", Path("work") / path.name) == 1
+    assert store.generation_of("other", path) is None
+    assert store.generation_of("work", tmp_path / path.name) is None
+    assert store.generation_of("work", path.with_name("notes.txt")) is None
+
+
+def test_what_is_kept_back_is_deleted_on_demand_with_its_note(store):
+    store.save("work", checkpoint("a"))
+    store.keep_back("work", 1, "a name was lost")
+    assert (store.path / "work" / "0000000001.kept").read_text() == "a name was lost\n"
+    store.delete("work")
+    assert files(store) == []
+    assert not (store.path / "work").exists()
+
+
+def test_what_is_not_there_cannot_be_kept_back(store):
+    store.save("work", checkpoint("a"))
+    store.keep_back("work", 2, "a name was lost")
+    assert files(store) == ["work/0000000001.checkpoint"]
+
+
+def test_an_older_generation_becomes_the_newest_and_nothing_is_deleted(store):
+    for text in "abc":
+        store.save("work", checkpoint(text))
+    store.keep_back("work", 1, "a name was lost")
+    other = CheckpointStore(store.path, keep=1)
+    assert other.bring_back("work", 1) == 4
+    assert (store.generations("work"), store.kept_back("work")) == ((2, 3, 4), (4,))
+    assert content(store.open("work")) == ["a"]
+    assert other.bring_back("work", 4) == 4
+
+
+def test_only_what_is_there_is_whole_and_is_not_open_is_brought_back(store):
+    store.save("work", checkpoint("a"))
+    store.save("work", checkpoint("b"))
+    path = store.open("work", 1).path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="no generation 7 of 'work'"):
+        store.bring_back("work", 7)
+    with pytest.raises(CheckpointError, match=r"generation 1 of 'work' .*cut short"):
+        store.bring_back("work", 1)
+    with store.lock("work"), pytest.raises(CheckpointError, match="'work' is open in this process"):
+        store.bring_back("work", 2)
+    assert store.generations("work") == (1, 2)
+
+
+def test_the_way_back_that_a_damaged_one_names_works(store):
+    store.save("work", checkpoint("a"))
+    store.save("work", checkpoint("b"))
+    store.open("work").path.write_bytes(b"")
+    with pytest.raises(CheckpointError) as caught:
+        store.open("work")
+    said = str(caught.value)
+    code = said.partition("are kept as well: ")[2].partition(" makes")[0]
+    assert eval(code, {"CheckpointStore": CheckpointStore}) == 3
+    assert content(store.open("work")) == ["a"]
+
+
 def test_list_and_delete(store):
     assert list(store.list()) == []
     for name in ("b", "a", "a"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import tempfile
 
 import structlog
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from stateroom.protocol.messages import (
     ResultMessage,
 )
 from stateroom.testing import ScriptedCell, virtual_time
-from stateroom.testing.scripts import save_nothing
+from stateroom.testing.scripts import each_cell, save_nothing
 
 LIMIT_S = 10_000
 """Of virtual time, for everything to end: far more than all graces and limits together."""
@@ -256,6 +257,9 @@ def alive(stage):
 
 async def storm(starts, cells, asked, is_closed_early, **how):
     workers = Workers(starts, cells)
+    if "store" in how:
+        async with Stage(each_cell(lambda _: None), store=how["store"]):
+            pass
     stage = Stage(workers, start_timeout_s=20, close_grace_s=2, **how)
     client = Client(stage)
     for what in asked:
@@ -301,9 +305,11 @@ async def goes_on(stage):
     is_closed_early=st.booleans(),
     auto_restart=st.booleans(),
     checkpoint_every_cells=st.sampled_from([None, 1]),
+    is_stored=st.booleans(),
 )
-def test_a_storm(starts, cells, asked, is_closed_early, auto_restart, checkpoint_every_cells):
+def test_a_storm(starts, cells, asked, is_closed_early, auto_restart, checkpoint_every_cells, is_stored):
     how = {"auto_restart": auto_restart, "checkpoint_every_cells": checkpoint_every_cells}
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs() as logs, tempfile.TemporaryDirectory() as folder:
+        how |= {"store": folder} if is_stored else {}
         virtual_time(storm)(starts, cells, asked, is_closed_early, **how)
     assert faults(logs, cells) == []

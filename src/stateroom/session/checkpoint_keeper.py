@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from ..config import SessionConfig
@@ -56,6 +58,10 @@ class CheckpointKeeper:
         self._lock: NameLock | None = None
         self._unreadable: str | None = None
         """Why what was saved under the session's name did not become the last checkpoint."""
+        self._is_short = False
+        """Whether the worker has less than the last checkpoint, for want of a way to restore it."""
+        self._losses: dict[Path, str | None] = {}
+        """What restores of files have lost, or None, as far as the store does not know it."""
 
     def __repr__(self) -> str:
         return f"<CheckpointKeeper last={self.last!r} cells_since={self.cells_since}>"
@@ -88,7 +94,17 @@ class CheckpointKeeper:
             return Checkpoint(store.open(self._config.name))
         except (CheckpointError, OSError) as error:
             self._unreadable = str(error)
+            newest = store.generations(self._config.name)[-1]
+            self._keep_back(store, store.path_of(self._config.name, newest), self._unreadable)
             raise
+
+    def _keep_back(self, store: CheckpointStore, path: Path, loss: str) -> None:
+        """At once if the disk lets us, or else before the next checkpoint is stored."""
+        self._losses[path] = loss
+        generation = store.generation_of(self._config.name, path)
+        with contextlib.suppress(OSError):
+            if generation is not None:
+                store.keep_back(self._config.name, generation, loss)
 
     async def close(self) -> None:
         """Give the name and the temporary files back."""
@@ -107,8 +123,8 @@ class CheckpointKeeper:
 
     @property
     def has_nothing_new(self) -> bool:
-        """The state did not come back, and no cell has ended since: a checkpoint would only bury the last."""
-        return self.recovery is not None and self.recovery.error is not None and not self.cells_since
+        """The state did not come back in whole, and no cell has ended since: better to keep the last one."""
+        return self._is_short and not self.cells_since
 
     def is_due(self) -> bool:
         """Whether a checkpoint should be made now, after a cell."""
@@ -140,7 +156,7 @@ class CheckpointKeeper:
         try:
             await result_of(saving.job.done)
             async with self._finishing:
-                return await in_thread(self._commit, saving.file)
+                return await self._commit_with_losses(saving.file)
         except BaseException as error:
             self.drop(saving)
             if isinstance(error, OSError):
@@ -161,10 +177,28 @@ class CheckpointKeeper:
             if self._config.store is None:
                 self._store().drop(saving.file.name)
 
-    def _commit(self, file: CheckpointFile) -> Checkpoint:
-        """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it."""
+    async def _commit_with_losses(self, file: CheckpointFile) -> Checkpoint:
+        losses, self._losses = self._losses, {}
+        try:
+            return await in_thread(self._commit, file, losses)
+        except BaseException:
+            self._losses = {**losses, **self._losses}
+            raise
+
+    def _commit(self, file: CheckpointFile, losses: dict[Path, str | None]) -> Checkpoint:
+        """In a thread: the file becomes a checkpoint. A temporary one goes with the last who holds it.
+
+        What others have lost is kept back before it could be deleted for this one.
+        """
         store = self._store()
+        found = [(store.generation_of(file.name, path), loss) for path, loss in losses.items()]
+        for generation, loss in found:
+            if generation is not None and loss is not None:
+                store.keep_back(file.name, generation, loss)
         file.commit()
+        for generation, loss in found:
+            if generation is not None and loss is None:
+                store.let_go(file.name, generation)
         if self._folder is not None and self.last is None:
             TemporaryFolder.remove_abandoned()
         checkpoint = Checkpoint(store.open(file.name), self._folder)
@@ -179,28 +213,60 @@ class CheckpointKeeper:
             raise CheckpointError(f"a {type(saved).__name__} is no Checkpoint; see Checkpoint.load()")
         number = self._number()
         how = {name: bool(wanted) for name, wanted in how.items()}  # the worker takes nothing else
-        return CheckpointJob(
+        job = CheckpointJob(
             RestoreMessage(execution_id=f"restore-{number}", number=number, path=str(saved.path), **how)
         )
+        job.done.add_done_callback(lambda done: self._judge(saved.path, done))
+        return job
 
     def recover(self, reason: str) -> CheckpointJob | None:
         """For a new worker: the last checkpoint, if there is one; :attr:`recovery` will tell how it went."""
         if self.last is None:
             error = self._unreadable or "there is no checkpoint"
             self.recovery = Recovery(reason=reason, cells_since=self.cells_since, error=error)
+            self._is_short = True
             return None
-        job = self.restore(self.last)
+        job = self.restore(self.last, allow_other_python=self._config.allow_other_python)
         job.is_automatic = True
         job.done.add_done_callback(lambda done: self._note(reason, done))
         return job
+
+    async def refusal(self, recovery: CheckpointJob) -> CheckpointError:
+        """Why a session is not opened whose saved state did not come back by ``recovery``, and what to do."""
+        assert self.last is not None
+        error = recovery.done.exception()
+        advice = "; set a longer restore_timeout_s" if recovery.timeout_s is not None else ""
+        others = await in_thread(self._pass_over, self.last.path, str(error))
+        return CheckpointError(
+            f"the state in {str(self.last.path)!r} did not come back: {error}{advice}. The file stays as it "
+            f"is; to begin without it, open the session under another name{others}"
+        )
+
+    def _pass_over(self, path: Path, loss: str) -> str:
+        """In a thread: keep a file that is of no use here, and name the others in words."""
+        store = self._store()
+        self._keep_back(store, path, loss)
+        generation = store.generation_of(self._config.name, path)
+        return store.ways_back(self._config.name, generation) if generation is not None else ""
+
+    def _judge(self, path: Path, done: asyncio.Future[RestoredMessage]) -> None:
+        """Remember what a restore of that file has lost, for the store."""
+        if (error := done.exception()) is not None:
+            self._losses[path] = str(error)
+            return
+        failed = done.result().failed
+        self._losses[path] = "; ".join(f"{name}: {why}" for name, why in failed.items()) or None
+        self._is_short = False
 
     def _note(self, reason: str, done: asyncio.Future[RestoredMessage]) -> None:
         lost_cells, self.cells_since = self.cells_since, 0
         if (error := done.exception()) is not None:
             self.recovery = Recovery(reason=reason, cells_since=lost_cells, error=str(error))
+            self._is_short = True
             log.error("recovery_failed", reason=reason, error=str(error))
             return
         report = done.result()
+        self._is_short = bool(report.failed)
         self.recovery = Recovery(
             reason=reason,
             restored=report.restored,

@@ -3,6 +3,7 @@
 ::
 
     store/work/0000000007.checkpoint      the newest; older ones beside it
+    store/work/0000000005.kept            number 5 did not come back in whole: it is not deleted
     store/.locks/work.session             held by the process that has the session "work" open
     store/.locks/work.commit              held for the moment in which a generation appears
 
@@ -35,11 +36,12 @@ from .name_lock import NameLock
 __all__ = ["CheckpointFile", "CheckpointStore", "StoredCheckpoint", "StoredName", "safe_name", "sync_folder"]
 
 SUFFIX = ".checkpoint"
+KEPT_SUFFIX = ".kept"
 TEMPORARY_SUFFIX = ".part"
 LOCKS = ".locks"
 MAX_NAME_BYTES = 200
 
-_GENERATION = re.compile(r"(\d{10})" + re.escape(SUFFIX))
+_GENERATION = re.compile(r"(\d{10})\.\w+")
 
 
 class StoredName(msgspec.Struct, kw_only=True, frozen=True):
@@ -58,10 +60,11 @@ class StoredName(msgspec.Struct, kw_only=True, frozen=True):
 class CheckpointStore:
     """Checkpoints by name in the directory ``path``, which is made if it is missing.
 
-    The last ``keep`` generations of each name are kept. Any number of processes may use one store; a
-    session that owns a name takes its :meth:`lock`. All methods touch the disk: call them from a
-    thread if an event loop runs. They raise :class:`CheckpointError` for a checkpoint that is not
-    there or not whole, ConfigError for a name that cannot be used, OSError if the disk does.
+    The last ``keep`` generations of each name are kept, and those that are kept back. Any number of
+    processes may use one store; a session that owns a name takes its :meth:`lock`. All methods touch
+    the disk: call them from a thread if an event loop runs. They raise :class:`CheckpointError` for a
+    checkpoint that is not there or not whole, ConfigError for a name that cannot be used, OSError if
+    the disk does.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keep: int = 3) -> None:
@@ -95,11 +98,10 @@ class CheckpointStore:
             raise CheckpointError(f"{self.path} has {what} of {name!r}: {kept or 'nothing'} is kept")
         wanted = kept[-1] if generation is None else generation
         try:
-            return StoredCheckpoint(self._file(name, wanted), wanted)
+            return StoredCheckpoint(self.path_of(name, wanted), wanted)
         except CheckpointError as error:
-            others = tuple(older for older in kept if older != wanted)
-            hint = f"; generations {others} are kept as well" if others else ""
-            raise CheckpointError(f"generation {wanted} of {name!r} in {self.path}: {error}{hint}") from None
+            what = f"generation {wanted} of {name!r} in {self.path}: {error}"
+            raise CheckpointError(what + self.ways_back(name, wanted)) from None
         except FileNotFoundError:
             raise CheckpointError(
                 f"generation {wanted} of {name!r} was deleted meanwhile; open again"
@@ -113,8 +115,63 @@ class CheckpointStore:
 
     def generations(self, name: str) -> tuple[int, ...]:
         """What is kept of ``name``, oldest first."""
-        names = (path.name for path in self._folder(name).glob(f"*{SUFFIX}"))
-        return tuple(sorted(int(match[1]) for match in map(_GENERATION.fullmatch, names) if match))
+        return self._numbers(name, SUFFIX)
+
+    def path_of(self, name: str, generation: int) -> Path:
+        """The file of ``generation``, be it there or not."""
+        return self._folder(name) / f"{generation:010d}{SUFFIX}"
+
+    def generation_of(self, name: str, path: Path) -> int | None:
+        """Which generation of ``name`` the file ``path`` is; None if it is none of them."""
+        found = _GENERATION.fullmatch(path.name)
+        is_here = found is not None and path.parent.resolve() == self._folder(name).resolve()
+        return int(found[1]) if found is not None and is_here else None
+
+    def kept_back(self, name: str) -> tuple[int, ...]:
+        """The generations of ``name`` that are not deleted for newer ones, oldest first."""
+        return self._numbers(name, KEPT_SUFFIX)
+
+    def keep_back(self, name: str, generation: int, why: str) -> None:
+        """Delete ``generation`` for no newer one until it is let go; nothing happens if it is not there.
+
+        A note beside it says ``why``; it outlives this process.
+        """
+        with self._committing(name):
+            if generation in self.generations(name):
+                self._note(name, generation).write_text(f"{why}\n", encoding="utf-8")
+                sync_folder(self._folder(name))
+
+    def let_go(self, name: str, generation: int) -> None:
+        """Undo :meth:`keep_back` of ``generation``; nothing happens if it was not kept back."""
+        self._note(name, generation).unlink(missing_ok=True)
+
+    def bring_back(self, name: str, generation: int) -> int:
+        """Make ``generation`` the newest of ``name``, which a session opens, and return its new number.
+
+        No other one is deleted. Raises :class:`CheckpointError` if it is not there or not whole, or if a
+        session has ``name`` open.
+        """
+        with self.lock(name), self._committing(name):
+            self.open(name, generation)
+            newest = self.generations(name)[-1]
+            if generation == newest:
+                return newest
+            self.path_of(name, generation).rename(self.path_of(name, newest + 1))
+            if generation in self.kept_back(name):
+                self._note(name, generation).rename(self._note(name, newest + 1))
+            sync_folder(self._folder(name))
+            return newest + 1
+
+    def ways_back(self, name: str, generation: int) -> str:
+        """How to open another one than ``generation``, to end a message with; empty if there is none."""
+        others = tuple(other for other in self.generations(name) if other != generation)
+        if not others:
+            return ""
+        call = f"CheckpointStore({str(self.path)!r}).bring_back({name!r}, {others[-1]})"
+        return (
+            f"; generations {others} are kept as well: {call} makes one of them the newest, "
+            f"which is opened (from {__name__})"
+        )
 
     def delete(self, name: str) -> None:
         """Delete all generations of ``name``; nothing happens if there is none."""
@@ -139,7 +196,7 @@ class CheckpointStore:
     def _describe(self, name: str) -> StoredName | None:
         kept = self.generations(name)
         try:
-            status = self._file(name, kept[-1]).stat()
+            status = self.path_of(name, kept[-1]).stat()
         except (IndexError, FileNotFoundError):
             return None
         return StoredName(name=name, generations=kept, size_bytes=status.st_size, saved_at=status.st_mtime)
@@ -147,16 +204,19 @@ class CheckpointStore:
     def _commit(self, name: str, temporary: Path) -> int:
         with self._committing(name):
             generation = max(self.generations(name), default=0) + 1
-            temporary.rename(self._file(name, generation))
+            temporary.rename(self.path_of(name, generation))
             sync_folder(self._folder(name))
             self._clean(name, keep=self.keep)
         return generation
 
     def _clean(self, name: str, *, keep: int) -> None:
-        """Delete generations over the number to keep, and what dead writers left."""
-        kept = self.generations(name)
+        """Delete generations over the number to keep, and what dead writers left; all for 0."""
+        spared = self.kept_back(name) if keep else ()
+        kept = [generation for generation in self.generations(name) if generation not in spared]
         for generation in kept[: max(0, len(kept) - keep)]:
-            self._file(name, generation).unlink(missing_ok=True)
+            self.path_of(name, generation).unlink(missing_ok=True)
+        for generation in set(self.kept_back(name)).difference(self.generations(name)):
+            self._note(name, generation).unlink(missing_ok=True)
         for path in self._folder(name).glob(f"*{TEMPORARY_SUFFIX}"):
             remove_if_abandoned(path, path.unlink)
 
@@ -181,8 +241,12 @@ class CheckpointStore:
     def _folder(self, name: str) -> Path:
         return self.path / safe_name(name)
 
-    def _file(self, name: str, generation: int) -> Path:
-        return self._folder(name) / f"{generation:010d}{SUFFIX}"
+    def _note(self, name: str, generation: int) -> Path:
+        return self._folder(name) / f"{generation:010d}{KEPT_SUFFIX}"
+
+    def _numbers(self, name: str, suffix: str) -> tuple[int, ...]:
+        names = (path.name for path in self._folder(name).glob(f"*{suffix}"))
+        return tuple(sorted(int(match[1]) for match in map(_GENERATION.fullmatch, names) if match))
 
     def _lock_path(self, name: str, kind: str) -> Path:
         return self.path / LOCKS / f"{safe_name(name)}.{kind}"

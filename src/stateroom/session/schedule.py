@@ -38,6 +38,8 @@ class Schedule:
         """What the worker has got already; it begins when the running cell has ended, unless withdrawn."""
         self._sent_behind = 0
         """The number of what the worker has got behind the running cell, be it withdrawn; 0 for nothing."""
+        self.is_opening = False
+        """The saved state is on its way to the first worker: until it is there, nothing else begins."""
         self.broken_by = "the worker did not start"
         """Why there is no worker, when there is none."""
         self._router = router
@@ -92,7 +94,7 @@ class Schedule:
 
     def submit_last(self, work: Work, *, queue: bool = True) -> None:
         """As :meth:`submit`; also while the session closes, when nothing runs any more."""
-        if self.state in (SessionState.IDLE, SessionState.CLOSING):
+        if self.state is SessionState.CLOSING or (self.state is SessionState.IDLE and not self.is_opening):
             self._begin(work)
         elif queue:
             self._waiting.append(work)
@@ -131,14 +133,27 @@ class Schedule:
         return None
 
     def send_next(self) -> None:
-        """Begin what waits longest, if nothing runs."""
+        """Begin what waits longest, if nothing runs; only the recovery while the session opens."""
         while self._waiting and self.state is SessionState.IDLE:
+            if self.is_opening and not self._waiting[0].is_automatic:
+                return
             work = self._waiting.popleft()
             try:
                 self._begin(work)
             except (FrameTooLarge, NotPlainData) as error:
                 work.give_up(ExecutionEvent.CANCEL, error_info(error))
             self._send_ahead()
+
+    def opened(self) -> None:
+        """The saved state is there, or will not come: begin what waits for it."""
+        self.is_opening = False
+        self.send_next()
+
+    def open_failed(self, error: Exception) -> None:
+        """The saved state will not come: nothing runs without it."""
+        if self.state is SessionState.IDLE:
+            self.advance(SessionEvent.WORKER_LOST)
+        self.fail_queued(error)
 
     def find_queued(self, execution_id: str) -> Work | None:
         """The first piece of work with this id that has not begun."""

@@ -288,8 +288,8 @@ class Session:
 
         Raises :class:`WorkerStartError` (with the tail of the worker's stderr), or
         :class:`VersionMismatch`, within ``start_timeout_s``; the session can then be restarted. With a
-        ``store``, what was saved under the session's name comes back after that, or does not within
-        ``restore_timeout_s`` (:attr:`recovery` tells). Raises :class:`CheckpointError` if another process
+        ``store``, what was saved under the session's name comes back after that (:attr:`recovery` tells).
+        Raises :class:`CheckpointError` if nothing of it does within ``restore_timeout_s``, another process
         has that name open, the file is damaged or the store cannot be used; :class:`Busy` if it was started
         before.
         """
@@ -299,14 +299,15 @@ class Session:
 
     async def _start(self) -> None:
         reason = "the session was opened" if self.config.store is not None else None
-        await self._parts.supervisor.start(reason)
+        await self._parts.supervisor.start(reason, is_first=True)
 
     async def restart(self, *, restore: bool = True) -> None:
         """End the worker, whatever it is doing, and start another one.
 
         The running cell fails; cells that wait in the queue go to the new worker. The namespace comes
-        back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells.
-        Raises :class:`Busy` while the session starts or restarts already, and as :meth:`start` does.
+        back from the last checkpoint, if there is one and ``restore`` is left on; :attr:`recovery` tells,
+        also if nothing did. Raises :class:`Busy` while the session starts or restarts already, else as
+        :meth:`start` does.
         """
         self._check_loop()
         await self._parts.supervisor.replace("restart() was called" if restore else None)

@@ -7,7 +7,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..config import SessionConfig
-from ..errors import ProtocolError, SessionBroken, SessionClosed, StateroomError, WorkerDied, WorkerStartError
+from ..errors import (
+    CheckpointError,
+    ProtocolError,
+    SessionBroken,
+    SessionClosed,
+    StateroomError,
+    WorkerDied,
+    WorkerStartError,
+)
 from ..logs import get_logger
 from ..protocol.lifecycle import ExecutionEvent, SessionEvent, SessionState
 from ..protocol.messages import OutputMessage
@@ -67,17 +75,43 @@ class Supervisor:
         """Whether there is a worker that can be given something to do."""
         return self.link is not None and self.link.is_ready and not self.link.is_gone
 
-    async def start(self, reason: str | None) -> None:
-        """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one."""
+    async def start(self, reason: str | None, *, is_first: bool = False) -> None:
+        """Start a worker; with a ``reason``, its namespace is the last checkpoint's, if there is one.
+
+        The first one is not used without it: raises :class:`CheckpointError` if nothing of it comes back.
+        """
         await self._bring_up()
         is_new = self._keeper.last is None and not self.restarts
         recovering = self._keeper.recover(reason) if reason is not None and not is_new else None
         if recovering is not None:
+            self._schedule.is_opening = is_first
             self._schedule.put_first(recovering)  # before any cell that waits
         self._schedule.advance(SessionEvent.READY)
         self._schedule.send_next()
         if recovering is not None:
-            await self._background.finish(self._see_through(recovering))
+            see_through = self._see_opened if is_first else self._see_through
+            refusal = await self._background.finish(see_through(recovering))
+            if refusal is not None:
+                raise refusal
+
+    async def _see_opened(self, recovery: CheckpointJob) -> CheckpointError | None:
+        """Let cells begin when the state is there; if nothing of it came, why the session is not opened."""
+        try:
+            await self._see_through(recovery)
+            is_over = self._schedule.state in (
+                SessionState.IDLE,
+                SessionState.BROKEN,
+            )  # not begun anew, or closed
+            return await self._refuse(recovery) if is_over and recovery.done.exception() is not None else None
+        finally:
+            self._schedule.opened()
+
+    async def _refuse(self, recovery: CheckpointJob) -> CheckpointError:
+        what = "the saved state did not come back"
+        self._schedule.open_failed(SessionBroken(f"{what}; call restart() to go on without it"))
+        await self.end(grace_s=0)
+        self._schedule.broken_by = what
+        return await self._keeper.refusal(recovery)
 
     async def _bring_up(self) -> None:
         """Make a worker and wait until it is ready; if that fails, it is ended, and nothing is left of it."""
@@ -182,7 +216,8 @@ class Supervisor:
     def _replaces_by_itself(self) -> bool:
         """Whether a worker that nobody told to end is replaced."""
         config = self._config
-        return config.auto_restart and self.replaced_in_a_row < config.max_restarts_in_a_row
+        is_wanted = config.auto_restart and not self._schedule.is_opening
+        return is_wanted and self.replaced_in_a_row < config.max_restarts_in_a_row
 
     def _replace_lost(self, report: ExitReport) -> None:
         """Nobody told this worker to end."""

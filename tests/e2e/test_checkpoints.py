@@ -296,7 +296,7 @@ async def test_giving_up_a_checkpoint_that_cannot_be_interrupted_loses_nothing()
         assert session.info.restarts == 0
 
 
-HANGS = (
+HANGS_WHEN_RESTORED = (
     "import time\nclass Hangs:\n    def __init__(self): self.x = 1\n"
     "    def __setstate__(self, state):\n        {hang}\nhangs = Hangs()\nkept = 1"
 )
@@ -306,7 +306,7 @@ SHORT = {"cancel_grace_s": 0.5, "insist_grace_s": 0.5, "restore_timeout_s": 0.5}
 @pytest.mark.parametrize("hang", ["time.sleep(600)", "sum(range(10**12))"])
 async def test_a_restart_goes_on_without_a_state_that_does_not_come_back_in_time(hang):
     async with stateroom.Session(**SHORT) as session:
-        await session.run(HANGS.format(hang=hang), check=True)
+        await session.run(HANGS_WHEN_RESTORED.format(hang=hang), check=True)
         await session.checkpoint()
         await session.restart()
         assert "did not end within restore_timeout_s (0.5 s)" in session.recovery.error
@@ -320,7 +320,7 @@ async def test_a_restart_goes_on_without_a_state_that_does_not_come_back_in_time
 async def test_a_session_is_not_opened_without_a_state_that_does_not_come_back_in_time(tmp_path, hang):
     settings = {"store": str(tmp_path), "name": "work"}
     async with stateroom.Session(**settings) as session:
-        await session.run(HANGS.format(hang="kept_time = 1"), check=True)
+        await session.run(HANGS_WHEN_RESTORED.format(hang="kept_time = 1"), check=True)
         await session.run(f"def load(self, state):\n    {hang}\nHangs.__setstate__ = load", check=True)
     for _ in range(3):
         with pytest.raises(

@@ -152,7 +152,7 @@ async def _async_callback(_message):
         ({"timeout": "1"}, "timeout='1': give seconds"),
         ({"timeout": float("nan")}, "timeout=nan: give seconds"),
         ({"code": 5}, "code is a int"),
-        ({"argv": [1]}, "argv: give a list of strings"),
+        ({"argv": [1]}, "give a list of strings"),
     ],
 )
 async def test_a_wrong_argument_is_refused_before_anything_runs(session, wrong, message):

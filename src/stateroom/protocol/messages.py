@@ -7,14 +7,19 @@ travels as raw bytes behind the message (see :mod:`stateroom.protocol.framing`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
-
-import msgspec
 
 from ..config import EngineConfig
 from ..errors import NotPlainData
+from .checkpoint_messages import (
+    CheckpointChunkMessage,
+    CheckpointedMessage,
+    CheckpointMessage,
+    RestoredMessage,
+    RestoreMessage,
+)
 from .error_info import ErrorInfo, FrameInfo
+from .message import Message, Payload
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -53,25 +58,10 @@ PROTOCOL_VERSION = 2
 
 Stream = Literal["stdout", "stderr"]
 
-Payload = bytes | bytearray | memoryview | Sequence[bytes | bytearray | memoryview] | None
-
-
-class _Message(msgspec.Struct, omit_defaults=True, kw_only=True, array_like=False):
-    """What all messages share. ``payload`` is the raw part of the frame, if there is one."""
-
-    @property
-    def payload(self) -> Payload:
-        """What to send behind the message: nothing, one buffer, or several that arrive as one."""
-        return None
-
-    def attach(self, payload: memoryview) -> None:
-        """Take the raw part of the frame that this message came in; it stays valid."""
-
-
 # To the worker
 
 
-class ConfigureMessage(_Message, tag="configure"):
+class ConfigureMessage(Message, tag="configure"):
     """The first message on a transport: who speaks, and the settings (see :class:`SessionConfig`)."""
 
     protocol_version: int = PROTOCOL_VERSION
@@ -82,7 +72,7 @@ class ConfigureMessage(_Message, tag="configure"):
     max_outbox_bytes: int = 1 << 20
 
 
-class ExecuteMessage(_Message, tag="execute"):
+class ExecuteMessage(Message, tag="execute"):
     """Run one cell. ``number`` is what replies and the cancel page name it by, for ids may be used again.
 
     While execution ``after`` runs, the worker keeps this one, and begins it when that one has ended.
@@ -97,7 +87,7 @@ class ExecuteMessage(_Message, tag="execute"):
     after: int = 0
 
 
-class InputResponseMessage(_Message, tag="input_response"):
+class InputResponseMessage(Message, tag="input_response"):
     """The answer to an input request: text, or without ``data`` the end of the file, ``error`` its reason."""
 
     input_id: str
@@ -105,7 +95,7 @@ class InputResponseMessage(_Message, tag="input_response"):
     error: str | None = None
 
 
-class StepReplyMessage(_Message, tag="step_reply"):
+class StepReplyMessage(Message, tag="step_reply"):
     """What is known of a step: its recorded result, or that it may run, or that it is recorded now."""
 
     request_id: str
@@ -117,35 +107,14 @@ class StepReplyMessage(_Message, tag="step_reply"):
     """Why the step can be neither looked up nor recorded."""
 
 
-class CheckpointMessage(_Message, tag="checkpoint"):
-    """Save the namespace, each variable within ``timeout_s`` seconds.
-
-    Chunks and a CheckpointedMessage, or an ErrorMessage, come back.
-    """
-
-    execution_id: str
-    number: int
-    timeout_s: float
-
-
-class RestoreMessage(_Message, tag="restore"):
-    """Bring back what the checkpoint at ``path`` holds; a RestoredMessage or an ErrorMessage follows."""
-
-    execution_id: str
-    number: int
-    path: str
-    clear_existing: bool = True
-    allow_other_python: bool = False
-
-
-class ShutdownMessage(_Message, tag="shutdown"):
+class ShutdownMessage(Message, tag="shutdown"):
     """End now: cancel what runs, run atexit handlers, exit with status 0."""
 
 
 # To the session
 
 
-class ReadyMessage(_Message, tag="ready"):
+class ReadyMessage(Message, tag="ready"):
     """The worker takes cells from here on. ``python_version`` is that of its Python, in full."""
 
     protocol_version: int
@@ -153,14 +122,14 @@ class ReadyMessage(_Message, tag="ready"):
     pid: int
 
 
-class HeartbeatMessage(_Message, tag="heartbeat"):
+class HeartbeatMessage(Message, tag="heartbeat"):
     """A sign of life from the worker's i/o thread."""
 
     telemetry: dict[str, float] = {}
     """The counters of the worker's engine (:class:`stateroom.engine.telemetry.Telemetry`)."""
 
 
-class OutputMessage(_Message, tag="output"):
+class OutputMessage(Message, tag="output"):
     """Text that a cell wrote. ``execution_id`` is the cell that wrote it, if that is known."""
 
     stream: Stream = "stdout"
@@ -174,7 +143,7 @@ class OutputMessage(_Message, tag="output"):
         self.data = str(payload, "utf-8", "replace")
 
 
-class DisplayMessage(_Message, tag="display"):
+class DisplayMessage(Message, tag="display"):
     """Something to show other than text: one object, by MIME type, for the client to choose from.
 
     Text is ``str``, pictures and other binary data are ``bytes``, JSON is plain data. With ``update``
@@ -195,7 +164,7 @@ class DisplayMessage(_Message, tag="display"):
     """Representations that are missing, and why."""
 
 
-class ClearMessage(_Message, tag="clear"):
+class ClearMessage(Message, tag="clear"):
     """What the cell has shown so far is to go; with ``wait``, only when it shows something new."""
 
     execution_id: str | None = None
@@ -204,7 +173,7 @@ class ClearMessage(_Message, tag="clear"):
     """Whether to wait for something new."""
 
 
-class ProgressMessage(_Message, tag="progress"):
+class ProgressMessage(Message, tag="progress"):
     """How far something has come. The last message of each ``progress_id`` is ``done``."""
 
     progress_id: str
@@ -221,7 +190,7 @@ class ProgressMessage(_Message, tag="progress"):
     """Whether this is the last message of it."""
 
 
-class InputMessage(_Message, tag="input"):
+class InputMessage(Message, tag="input"):
     """A cell asks for a line of text."""
 
     input_id: str
@@ -234,7 +203,7 @@ class InputMessage(_Message, tag="input"):
     """Whether the answer should not be shown."""
 
 
-class StepMessage(_Message, tag="step"):
+class StepMessage(Message, tag="step"):
     """A cell comes to a step: without ``value`` it asks for the recorded result, with it records one."""
 
     request_id: str
@@ -247,7 +216,7 @@ class StepMessage(_Message, tag="step"):
     value: bytes | None = None
 
 
-class ResultMessage(_Message, tag="result", dict=True):
+class ResultMessage(Message, tag="result", dict=True):
     """A cell ended normally. ``value`` is encoded: :meth:`plain_value` has what it means.
 
     ``buffers`` is no field, so it is not in the header: the sender sets it to what
@@ -301,7 +270,7 @@ class ResultMessage(_Message, tag="result", dict=True):
         self.buffers = payload
 
 
-class ErrorMessage(_Message, tag="error"):
+class ErrorMessage(Message, tag="error"):
     """A cell ended with an exception, or was cancelled, or was never begun."""
 
     execution_id: str
@@ -322,47 +291,7 @@ class ErrorMessage(_Message, tag="error"):
     """What is missing, and why."""
 
 
-class CheckpointChunkMessage(_Message, tag="checkpoint_chunk", dict=True):
-    """The next piece of a checkpoint, as raw bytes behind the message."""
-
-    execution_id: str
-    number: int
-
-    @property
-    def data(self) -> memoryview:
-        """The piece; valid for as long as the message."""
-        return self._data
-
-    def attach(self, payload: memoryview) -> None:
-        self._data = payload
-
-
-class CheckpointedMessage(_Message, tag="checkpointed"):
-    """All pieces of a checkpoint have been sent, which took ``duration_s`` seconds."""
-
-    execution_id: str
-    number: int
-    duration_s: float
-
-
-class RestoredMessage(_Message, tag="restored"):
-    """What became of the variables of a checkpoint."""
-
-    execution_id: str
-    """Of the restoring."""
-    number: int
-    """Its number, which no other has."""
-    restored: list[str] = []
-    """Names that came back."""
-    failed: dict[str, str] = {}
-    """Saved, but could not be loaded here, and why."""
-    skipped: dict[str, str] = {}
-    """Left out when the checkpoint was written, and why."""
-    packages_changed: dict[str, tuple[str, str]] = {}
-    """Packages whose objects are in it: the version then and here (empty: not installed)."""
-
-
-class WarningMessage(_Message, tag="warning"):
+class WarningMessage(Message, tag="warning"):
     """Something that a user of the session should know; ``fields`` is structured."""
 
     event: str
@@ -373,7 +302,7 @@ class WarningMessage(_Message, tag="warning"):
     """The particulars, by name."""
 
 
-class FaultMessage(_Message, tag="fault"):
+class FaultMessage(Message, tag="fault"):
     """The worker could not use something that it was sent; ``fatal`` says that it ends for that."""
 
     reason: str

@@ -36,8 +36,8 @@ class Session:
     """Runs cells in a worker process of its own, from the event loop that starts it.
 
     Use as ``async with Session() as session:``, or ``await start()`` and ``await close()``; what is awaited
-    in another event loop raises :class:`NoRunningLoop`. Settings are the
-    fields of :class:`~stateroom.config.SessionConfig` and, for the engine, of
+    in another event loop raises :class:`NoRunningLoop`. Settings are the fields of
+    :class:`~stateroom.config.SessionConfig` and, for the engine, of
     :class:`~stateroom.config.EngineConfig`, as keywords; or a whole ``config``.
     """
 

@@ -98,11 +98,10 @@ class Supervisor:
         """Let cells begin when the state is there; if nothing of it came, why the session is not opened."""
         try:
             await self._see_through(recovery)
-            is_over = self._schedule.state in (
-                SessionState.IDLE,
-                SessionState.BROKEN,
-            )  # not begun anew, or closed
-            return await self._refuse(recovery) if is_over and recovery.done.exception() is not None else None
+            is_failed = recovery.done.exception() is not None
+            # Else it is begun anew, or closed.
+            is_ours = self._schedule.state in (SessionState.IDLE, SessionState.BROKEN)
+            return await self._refuse(recovery) if is_failed and is_ours else None
         finally:
             self._schedule.opened()
 

@@ -22,6 +22,7 @@ from ..protocol.messages import (
     ResultMessage,
     ToSession,
 )
+from ..protocol.reprs import cut_repr
 from ..protocol.values import decode_value
 from .callbacks import call_back, check_callback
 from .displays import Displays
@@ -91,11 +92,8 @@ class ExecutionResult:
         """
         if self.repr_text is None and self.has_value and self.value is not None:
             notes: list[str] = []
-            text = _repr_of(self.value, notes)
-            if len(text) > self.max_repr_chars:
-                notes.append(f"repr of {len(text)} characters cut to {self.max_repr_chars}")
-                text = text[: self.max_repr_chars] + "…"
-            self.repr_text, self.notes = text, [*self.notes, *notes]
+            self.repr_text = cut_repr(_repr_of(self.value, notes), self.max_repr_chars, notes)
+            self.notes = [*self.notes, *notes]
         return self.repr_text
 
     @property

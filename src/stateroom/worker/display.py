@@ -11,6 +11,7 @@ import msgspec
 from ..config import EngineConfig
 from ..errors import FrameTooLarge, NotPlainData
 from ..protocol.framing import Buffer
+from ..protocol.reprs import cut_repr
 from ..protocol.values import encode_value
 from .mime import Bundle
 from .user_code import failure_of
@@ -84,7 +85,4 @@ def _repr(value: Any, max_chars: int, notes: list[str]) -> str | None:
         failure = failure_of(error)
         notes.append(f"repr() of {type(value).__qualname__} {failure}")
         return f"<{type(value).__module__}.{type(value).__qualname__} whose repr {failure}>"
-    if len(text) > max_chars:
-        notes.append(f"repr of {len(text)} characters cut to {max_chars}")
-        return text[:max_chars] + "…"
-    return text
+    return cut_repr(text, max_chars, notes)
